@@ -1,0 +1,47 @@
+import type { Caller, Environment } from "../contract/call.ts";
+import type { IsolationClass } from "../contract/tier.ts";
+
+/** Who the owner of this process is said to be. */
+export interface OwnerSettings {
+  readonly kind: "User" | "Agent";
+  /** Unset: the name of the account. */
+  readonly id?: string;
+  readonly claims: Caller["claims"];
+}
+
+/** Bounds on one session of the process owner. */
+export interface SessionSettings {
+  readonly usesMax: number;
+  readonly lifeMs: number;
+  /** How deep tools may call tools; 0: not at all. */
+  readonly depthMax: number;
+}
+
+/** `callgate.yaml`, checked and with defaults filled in. */
+export interface Settings {
+  readonly environment: Environment;
+  /** Globs of tool manifests, relative to the project. */
+  readonly catalog: readonly string[];
+  /** Folder of `*.cedar`, with policy tests in `tests/`. */
+  readonly policies: string;
+  readonly sandbox: {
+    /** The host's least; a tier, a tool or a policy may only ask for more. */
+    readonly isolation: IsolationClass;
+    /** Laid empty in every sandbox. */
+    readonly hide: readonly string[];
+    /** Readable and never written, in every sandbox. */
+    readonly protect: readonly string[];
+  };
+  readonly owner: OwnerSettings;
+  readonly session: SessionSettings;
+}
+
+/** What applies with no `callgate.yaml`, and where one says nothing. */
+export const DEFAULT_SETTINGS: Settings = {
+  environment: { name: "development", protected: false },
+  catalog: ["tools/*.yaml"],
+  policies: "policies",
+  sandbox: { isolation: "process", hide: [], protect: [] },
+  owner: { kind: "User", claims: {} },
+  session: { usesMax: 10_000, lifeMs: 12 * 3_600_000, depthMax: 2 },
+};

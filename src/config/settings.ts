@@ -1,0 +1,195 @@
+import { z } from "zod";
+import type { Environment } from "../contract/call.ts";
+import { ISOLATION_CLASSES } from "../contract/tier.ts";
+import type { OwnerSettings, Settings } from "./defaults.ts";
+import { parseDocument, validate } from "./document.ts";
+import type { Refusal } from "./issues.ts";
+import { measureDuration } from "./units.ts";
+
+const ELSEWHERE =
+  "say it in `$XDG_CONFIG_HOME/callgate` (`/etc/callgate` for a service), outside of any project";
+const LATER = "remove it; it comes with a later version";
+
+function notOfProjects(path: string, what: string): Refusal {
+  return {
+    path,
+    message: `a project cannot name ${what}, so \`${path}\` is not allowed here`,
+    remedy: ELSEWHERE,
+  };
+}
+
+function later(path: string, what: string): Refusal {
+  return { path, message: `${what} is not in this version`, remedy: LATER };
+}
+
+/** What a cloned repository must not decide (architecture.md, "The root of trust"), and what is not built yet. */
+const SETTINGS_REFUSALS: readonly Refusal[] = [
+  notOfProjects("credentials", "where credentials come from"),
+  notOfProjects("secrets", "where credentials come from"),
+  notOfProjects("approvers", "who approves"),
+  notOfProjects("approvals", "who approves"),
+  notOfProjects("state", "a state folder"),
+  notOfProjects("stateDir", "a state folder"),
+  notOfProjects("key", "a signing key"),
+  notOfProjects("keys", "a signing key"),
+  notOfProjects("command", "a command to run outside a sandbox"),
+  notOfProjects("commands", "a command to run outside a sandbox"),
+  notOfProjects("hooks", "a command to run outside a sandbox"),
+  notOfProjects("sandbox.command", "a command to run outside a sandbox"),
+  notOfProjects("sandbox.driver", "a command to run outside a sandbox"),
+  later("upstreams", "`upstreams` (tool servers behind the gate)"),
+  later("callers.oidc", "a caller proven by an OIDC token"),
+  later("callers.oauth", "a caller proven by an OAuth access token"),
+  later("callers.kubernetes", "a caller proven by a Kubernetes service account"),
+  later("callers.spiffe", "a caller proven by a SPIFFE identity"),
+  {
+    path: "callers.owner.kind",
+    message:
+      "the owner of this process can be a `User` or an `Agent`; `Job` and `Service` are not in this version",
+  },
+];
+
+interface SettingsFile {
+  readonly version: 1;
+  readonly environment: Environment;
+  readonly catalog: readonly string[];
+  readonly policies: string;
+  readonly sandbox: Settings["sandbox"];
+  readonly callers: { readonly owner: OwnerSettings };
+  readonly session: { readonly uses: number; readonly expires: number; readonly depth: number };
+}
+
+/** Braces, classes and extended globs would hide a `..` from a reader. */
+const MEANINGLESS = /[[\]{}()!\\\x00-\x1f\x7f]/;
+
+function projectPath(description: string, wildcards: "globs" | "literal"): z.ZodType<string> {
+  return z
+    .string()
+    .min(1)
+    .max(1024)
+    .superRefine((path, context) => {
+      const problem = pathProblem(path, wildcards);
+      if (problem === undefined) return;
+      const remedy = `write a path relative to this file${wildcards === "globs" ? "; `*`, `?` and `**` are wildcards" : ""}`;
+      context.addIssue({ code: "custom", message: problem, params: { remedy } });
+    })
+    .meta({ description });
+}
+
+function pathProblem(path: string, wildcards: "globs" | "literal"): string | undefined {
+  if (path.startsWith("/")) return `\`${path}\` is absolute, and a project names only what is inside it`;
+  if (path.startsWith("~")) return `\`${path}\` starts with \`~\`, which is not expanded here`;
+  if (path.split("/").includes("..")) return `\`${path}\` leaves the project`;
+  if (MEANINGLESS.test(path)) return `\`${path}\` holds a character that is not allowed in a path here`;
+  if (wildcards === "literal" && /[*?]/.test(path))
+    return `\`${path}\` holds a wildcard, and one path is meant here`;
+  return undefined;
+}
+
+const duration: z.ZodType<number> = z.string().transform((text, context) => {
+  const measured = measureDuration(text);
+  if (measured.ok) return measured.value;
+  const { message, remedy } = measured.problem;
+  context.addIssue({ code: "custom", message, params: { remedy } });
+  return z.NEVER;
+});
+
+const NAME = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._@:/+-]{0,127}$/);
+
+const owner: z.ZodType<OwnerSettings> = z.strictObject({
+  kind: z
+    .enum(["User", "Agent"])
+    .default("User")
+    .meta({ description: "what policies see as the principal's type" }),
+  id: z.exactOptional(NAME.meta({ description: "the principal's id; unset: the account's name" })),
+  claims: z
+    .record(
+      z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,63}$/),
+      z.union([z.string().max(1024), z.int(), z.boolean()]),
+    )
+    .default({})
+    .meta({ description: "attributes of the principal that policies may rely on" }),
+});
+
+const sandbox: z.ZodType<Settings["sandbox"]> = z.strictObject({
+  isolation: z
+    .enum(ISOLATION_CLASSES)
+    .default("process")
+    .meta({ description: "the least isolation here; a tool, tier or policy may only ask for more" }),
+  hide: z
+    .array(projectPath("a path relative to this file", "literal"))
+    .max(256)
+    .default([])
+    .meta({ description: "paths no tool sees" }),
+  protect: z
+    .array(projectPath("a path relative to this file", "literal"))
+    .max(256)
+    .default([])
+    .meta({ description: "paths no tool writes" }),
+});
+
+/** The schema of `callgate.yaml`. */
+export const settingsSchema: z.ZodType<SettingsFile> = z
+  .strictObject({
+    version: z.literal(1).meta({ description: "version of this file's form" }),
+    environment: z
+      .strictObject({
+        name: NAME.default("development").meta({ description: "the environment calls act in" }),
+        protected: z
+          .boolean()
+          .default(false)
+          .meta({ description: "high and critical tools may act only where true" }),
+      })
+      .prefault({})
+      .meta({ description: "where calls act; policies see it" }),
+    catalog: z
+      .array(projectPath("a file or glob of tool manifests, relative to this file", "globs"))
+      .max(64)
+      .default(["tools/*.yaml"])
+      .meta({ description: "tool manifests" }),
+    policies: projectPath(
+      "folder of *.cedar, one @id each; policy tests in its folder tests",
+      "literal",
+    ).prefault("policies"),
+    sandbox: sandbox.prefault({}).meta({ description: "what holds for every sandbox" }),
+    callers: z
+      .strictObject({
+        owner: owner.prefault({}).meta({ description: "who the owner of the gate's process is" }),
+      })
+      .prefault({})
+      .meta({ description: "who calls" }),
+    session: z
+      .strictObject({
+        uses: z
+          .int()
+          .min(1)
+          .max(1_000_000)
+          .default(10_000)
+          .meta({ description: "calls one session may make" }),
+        expires: duration.prefault("12h").meta({ description: "how long one session lasts, such as 12h" }),
+        depth: z.int().min(0).max(8).default(2).meta({ description: "how deep tools may call tools" }),
+      })
+      .prefault({})
+      .meta({ description: "bounds on one session" }),
+  })
+  .meta({ title: "callgate.yaml", description: "configuration of one project" });
+
+/**
+ * Parses the text of a `callgate.yaml`. `file` is the name errors carry.
+ * @throws GateError `ERR_CONFIG_SYNTAX` or `ERR_CONFIG_INVALID` with the place.
+ */
+export function parseSettings(text: string, file: string): Settings {
+  const { environment, catalog, policies, sandbox, callers, session } = validate(
+    parseDocument(text, file),
+    settingsSchema,
+    SETTINGS_REFUSALS,
+  );
+  return {
+    environment,
+    catalog,
+    policies,
+    sandbox,
+    owner: callers.owner,
+    session: { usesMax: session.uses, lifeMs: session.expires, depthMax: session.depth },
+  };
+}
