@@ -49,4 +49,6 @@ export interface Profile {
   readonly environment: Readonly<Record<string, string>>;
   readonly workingDirectory: string;
   readonly limits: Limits;
+  /** Memory, processes and cpu are bounded for the whole tree by a cgroup, or nothing runs. */
+  readonly treeLimits: boolean;
 }

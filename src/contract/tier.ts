@@ -43,8 +43,8 @@ export interface TierMinimum {
   readonly payloadsKept: boolean;
   /** Controls that must be enforced or nothing runs. */
   readonly controls: readonly ControlName[];
-  /** Limits that must be enforced by a cgroup; an rlimit does not do. */
-  readonly cgroupControls: readonly ControlName[];
+  /** Memory, processes and cpu bounded for the whole tree by a cgroup; an rlimit does not do. */
+  readonly treeLimits: boolean;
 }
 
 const ALWAYS: readonly ControlName[] = [
@@ -70,7 +70,7 @@ const LOW: TierMinimum = {
   pooled: true,
   payloadsKept: false,
   controls: ALWAYS,
-  cgroupControls: [],
+  treeLimits: false,
 };
 
 /** The table of `SECURITY.md`, as data. */
@@ -84,7 +84,7 @@ export const TIER_MINIMUMS: Readonly<Record<Tier, TierMinimum>> = {
     approvals: 1,
     confirmation: true,
     protectedEnvironment: true,
-    cgroupControls: ["memory", "processes", "cpu"],
+    treeLimits: true,
   },
   critical: {
     ...LOW,
@@ -96,7 +96,7 @@ export const TIER_MINIMUMS: Readonly<Record<Tier, TierMinimum>> = {
     protectedEnvironment: true,
     pooled: false,
     payloadsKept: true,
-    cgroupControls: ["memory", "processes", "cpu"],
+    treeLimits: true,
   },
 };
 

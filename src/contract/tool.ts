@@ -25,7 +25,7 @@ export interface Tool {
   readonly sandbox: {
     /** Unset: the tier's least. */
     readonly isolation?: IsolationClass;
-    /** Paths with `${workspace}`; relative paths are inside the workspace. */
+    /** Paths with `${workspace}` and `${node}`; relative paths are inside the workspace. */
     readonly files: {
       readonly read: readonly string[];
       readonly write: readonly string[];

@@ -1,0 +1,58 @@
+import type { Capability } from "../contract/capability.ts";
+import type { Controls, Execution } from "../contract/execution.ts";
+import type { Profile } from "../contract/profile.ts";
+import type { IsolationClass } from "../contract/tier.ts";
+
+/** What a driver can express. A profile that asks for more is refused by name, before anything is built. */
+export interface DriverSupport {
+  readonly isolation: readonly IsolationClass[];
+  readonly network: readonly Profile["network"]["mode"][];
+  /** `files.hide` and `files.protect` inside granted trees. */
+  readonly maskedPaths: boolean;
+  /** Evidence is read before the tool starts, not right after. */
+  readonly airlock: boolean;
+}
+
+/** Whether a driver can run here, and if not, what would make it. */
+export interface Diagnosis {
+  readonly usable: boolean;
+  /** Version and path when usable; what is missing otherwise. */
+  readonly detail: string;
+  /** A command or a sentence; present when not usable. */
+  readonly remedy?: string;
+}
+
+export interface Driver extends AsyncDisposable {
+  readonly name: string;
+  readonly supports: DriverSupport;
+  /** Never throws. */
+  probe(): Promise<Diagnosis>;
+  /**
+   * Builds a sandbox, fully confined, with a launcher waiting in it.
+   * @throws GateError `ERR_SANDBOX_START`, `ERR_CONTROL_UNAVAILABLE` when it cannot be built as asked.
+   */
+  open(profile: Profile): Promise<Sandbox>;
+}
+
+/** The argument vector and what is fed to standard input. */
+export interface Command {
+  readonly argv: readonly string[];
+  /** Nothing: standard input is empty. */
+  readonly stdin?: Uint8Array | NodeJS.ReadableStream;
+}
+
+export interface ReleaseOptions {
+  /** Aborting kills the whole tree; `killedBy` reads `abort`. */
+  readonly signal?: AbortSignal;
+  /** Called with output as it arrives, within the output limit. */
+  readonly onOutput?: (stream: "stdout" | "stderr", chunk: Uint8Array) => void;
+}
+
+/** A built sandbox. Used once: inspected, let go, thrown away. Closing it kills whatever is in it. */
+export interface Sandbox extends AsyncDisposable {
+  readonly driver: string;
+  /** Reads, now, what the kernel says of the waiting sandbox. Call it last thing before `release`. */
+  inspect(): Promise<Controls>;
+  /** Lets the tool in and waits for its end. The capability is the proof that it may. */
+  release(capability: Capability, command: Command, options?: ReleaseOptions): Promise<Execution>;
+}

@@ -1,0 +1,79 @@
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { test } from "node:test";
+import { DEFAULT_LIMITS, type Profile } from "../../../contract/profile.ts";
+import { LAUNCHER } from "../../launcher.ts";
+import { type PlanFacts, planBubblewrap } from "./plan.ts";
+
+const PROFILE: Profile = {
+  isolation: "process",
+  files: {
+    read: ["/srv/app"],
+    write: ["/srv/app/build"],
+    hide: ["/srv/app/.env", "/srv/app/keys", "/srv/app/keys/old"],
+    protect: ["/srv/app/build/callgate.yaml"],
+  },
+  network: { mode: "none" },
+  environment: { PATH: "/usr/bin" },
+  workingDirectory: "/srv/app",
+  limits: DEFAULT_LIMITS,
+  treeLimits: false,
+};
+
+const FACTS: PlanFacts = {
+  host: {
+    system: ["/usr"],
+    links: [
+      ["/bin", "usr/bin"],
+      ["/lib", "usr/lib"],
+      ["/lib64", "usr/lib64"],
+    ],
+    etcFolders: [["/etc/ssl/certs", "/usr/share/certs"]],
+    etcFiles: ["/etc/localtime"],
+  },
+  kindOf: (path) => (path.includes("keys") ? "dir" : "file"),
+  enforced: new Set(["memory", "processes", "cpu"]),
+};
+
+/** Set CALLGATE_GOLDEN=write to accept a change of the plan after reading it. */
+function golden(name: string, seen: unknown): void {
+  const file = new URL(`./${name}.golden.json`, import.meta.url);
+  if (process.env["CALLGATE_GOLDEN"] === "write") writeFileSync(file, `${JSON.stringify(seen, null, 2)}\n`);
+  assert.deepEqual(seen, JSON.parse(readFileSync(file, "utf8")));
+}
+
+function shown({ args, mounts, absent, files }: ReturnType<typeof planBubblewrap>): unknown {
+  return { args: args.map((arg) => (arg === LAUNCHER ? "<launcher>" : arg)), mounts, absent, files };
+}
+
+test("a profile with everything in it, limits by cgroup", () => {
+  golden("plan-cgroup", shown(planBubblewrap(PROFILE, FACTS)));
+});
+
+test("without a cgroup the launcher is given rlimits for memory and processes", () => {
+  const { args } = planBubblewrap(PROFILE, { ...FACTS, enforced: new Set() });
+  assert.deepEqual(args.slice(-4), ["-d", String(512 * 1024), "-u", "66"]);
+});
+
+test("grants come parents first, then protected paths, then hidden ones", () => {
+  const { args } = planBubblewrap(PROFILE, FACTS);
+  const order = ["/srv/app", "/srv/app/build", "/srv/app/build/callgate.yaml", "/srv/app/.env"].map((path) =>
+    args.lastIndexOf(path, args.indexOf("--dir") - 1),
+  );
+  assert.deepEqual(
+    order,
+    order.toSorted((a, b) => a - b),
+  );
+  assert.ok(order.every((at) => at > 0));
+});
+
+test("no argument asks for the network, the host's processes or a capability", () => {
+  const { args } = planBubblewrap(PROFILE, FACTS);
+  assert.ok(args.includes("--unshare-all"));
+  for (const never of ["--share-net", "--cap-add", "--dev-bind", "--bind-try", "--as-pid-1"])
+    assert.ok(!args.includes(never), never);
+});
+
+test("the same profile gives the same plan", () => {
+  assert.deepEqual(planBubblewrap(PROFILE, FACTS), planBubblewrap(structuredClone(PROFILE), FACTS));
+});

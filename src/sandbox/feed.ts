@@ -1,0 +1,36 @@
+import { Socket } from "node:net";
+import { Transform } from "node:stream";
+import { pipeline } from "node:stream/promises";
+
+/**
+ * Feeds a tool's standard input and closes it; nothing to feed closes it at once. A tool that does not read is no
+ * fault of the feed; more bytes than the input limit end the call.
+ */
+export function feed(
+  fd: number,
+  input: Uint8Array | NodeJS.ReadableStream | undefined,
+  bytesMax: number,
+  onExcess: () => void,
+): void {
+  const socket = new Socket({ fd, readable: false, writable: true });
+  socket.on("error", () => {}); // EPIPE: the tool stopped reading
+  if (input === undefined) socket.end();
+  else if (input instanceof Uint8Array) {
+    if (input.length > bytesMax) onExcess();
+    socket.end(input.subarray(0, bytesMax));
+  } else {
+    void pipeline(input, counted(bytesMax, onExcess), socket).catch(() => {});
+  }
+}
+
+function counted(bytesMax: number, onExcess: () => void): Transform {
+  let bytes = 0;
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      bytes += chunk.length;
+      if (bytes <= bytesMax) return done(null, chunk);
+      onExcess();
+      done(new Error("more input than the limit"));
+    },
+  });
+}

@@ -1,0 +1,161 @@
+import { realpathSync, statSync } from "node:fs";
+import { dirname, isAbsolute, join, relative, resolve } from "node:path";
+import { GateError } from "../contract/errors.ts";
+import type { Limits, Profile } from "../contract/profile.ts";
+import type { IsolationClass } from "../contract/tier.ts";
+import { INSIDE } from "./user.ts";
+
+/** Never granted, nor anything below: kernel interfaces, and the sockets of daemons that would act for a tool. */
+const NEVER_GRANTED = ["/proc", "/sys", "/dev", "/run", "/var/run", "/boot"];
+
+/** Hidden where a grant opens a home folder; a grant that names one of them exactly opens it. */
+const HOME_SECRETS = [
+  ".ssh",
+  ".gnupg",
+  ".aws",
+  ".azure",
+  ".config/gcloud",
+  ".config/gh",
+  ".docker",
+  ".kube",
+  ".netrc",
+  ".npmrc",
+  ".pypirc",
+  ".git-credentials",
+  ".bash_history",
+  ".zsh_history",
+];
+
+const SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+
+// biome-ignore lint/suspicious/noTemplateCurlyInString: a place in a manifest, filled here
+const NODE = "${node}";
+
+/** Where the Node that runs the gate is installed, `bin/node` in it. Found once: an update may move it meanwhile. */
+const NODE_FOLDER = dirname(dirname(realpathSync(process.execPath)));
+
+/** What a manifest or the command line asks for, before it is resolved on this host. */
+export interface ProfileRequest {
+  readonly isolation: IsolationClass;
+  readonly files: {
+    readonly read: readonly string[];
+    readonly write: readonly string[];
+    readonly hide: readonly string[];
+  };
+  readonly environment: Readonly<Record<string, string>>;
+  readonly workspace: string;
+  readonly workingDirectory?: string;
+  readonly limits: Limits;
+  readonly treeLimits: boolean;
+  /** Our own files: hidden where a grant opens them. */
+  readonly ownHidden: readonly string[];
+  /** Our own files: readable and never written. */
+  readonly ownProtected: readonly string[];
+  readonly home: string;
+}
+
+/**
+ * Resolves a request on this host: symlinks followed, our own files hidden or protected, a bare environment.
+ * @throws GateError `ERR_PATH_OUTSIDE` for a relative grant that leaves the workspace, `ERR_USAGE` for one that is
+ * missing or may never be granted.
+ */
+export function buildProfile(request: ProfileRequest): Profile {
+  const workspace = realpathSync(request.workspace);
+  const grant = (path: string): string => resolveGrant(path, workspace);
+  const read = unique(request.files.read.map(grant));
+  const write = unique(request.files.write.map(grant));
+  const granted = [...read, ...write];
+  const named = new Set(granted);
+  const opened = (path: string): boolean => granted.some((root) => isWithin(path, root));
+  const secrets = HOME_SECRETS.map((name) => join(request.home, name)).filter((path) => !named.has(path));
+  const hide = [
+    ...request.files.hide.map((path) => resolve(workspace, expand(path, workspace))),
+    ...[...secrets, ...request.ownHidden].flatMap(realIfPresent),
+  ];
+  for (const path of request.ownHidden.flatMap(realIfPresent)) {
+    const inside = granted.find((root) => isWithin(root, path));
+    if (inside !== undefined) throw neverGranted(inside);
+  }
+  return {
+    isolation: request.isolation,
+    files: {
+      read: read.filter((path) => !write.includes(path)),
+      write,
+      hide: unique(hide).filter(opened),
+      protect: unique(request.ownProtected.flatMap(realIfPresent)).filter(opened),
+    },
+    network: { mode: "none" },
+    environment: {
+      PATH: pathVariable(read),
+      HOME: INSIDE.home,
+      LANG: "C.UTF-8",
+      TERM: "dumb",
+      ...request.environment,
+    },
+    workingDirectory: resolveFolder(request.workingDirectory ?? workspace),
+    limits: request.limits,
+    treeLimits: request.treeLimits,
+  };
+}
+
+/** Whether `path` is `root` or below it; both absolute and resolved. */
+export function isWithin(path: string, root: string): boolean {
+  const step = relative(root, path);
+  return step !== ".." && !step.startsWith("../") && !isAbsolute(step);
+}
+
+function resolveGrant(path: string, workspace: string): string {
+  const expanded = expand(path, workspace);
+  const asked = resolve(workspace, expanded);
+  const [real] = realIfPresent(asked);
+  if (real === undefined) {
+    throw new GateError("ERR_USAGE", `\`${path}\` is granted to the tool and does not exist`, {
+      remedy: "make it first, or leave it out of the grant",
+    });
+  }
+  if (real === "/" || NEVER_GRANTED.some((root) => isWithin(real, root))) throw neverGranted(real);
+  if (!isAbsolute(path) && !path.startsWith(NODE) && !isWithin(real, workspace)) {
+    throw new GateError("ERR_PATH_OUTSIDE", `\`${path}\` leads out of the workspace, to \`${real}\``, {
+      remedy: "grant an absolute path if that is meant",
+    });
+  }
+  return real;
+}
+
+function resolveFolder(path: string): string {
+  const [real] = realIfPresent(path);
+  if (real !== undefined && statSync(real).isDirectory()) return real;
+  throw new GateError("ERR_USAGE", `there is no folder \`${path}\` to start in`, {
+    remedy: "name one that exists",
+  });
+}
+
+function expand(path: string, workspace: string): string {
+  return path.replaceAll("$" + "{workspace}", workspace).replaceAll(NODE, NODE_FOLDER);
+}
+
+/** A tool that may read the gate's own Node finds it by name, before any other. */
+function pathVariable(read: readonly string[]): string {
+  return read.includes(NODE_FOLDER) && NODE_FOLDER !== "/usr"
+    ? `${join(NODE_FOLDER, "bin")}:${SYSTEM_PATH}`
+    : SYSTEM_PATH;
+}
+
+function neverGranted(path: string): GateError {
+  return new GateError("ERR_USAGE", `\`${path}\` is never opened to a tool`, {
+    remedy: "name the folder inside it that the tool needs",
+  });
+}
+
+function realIfPresent(path: string): string[] {
+  try {
+    statSync(path);
+    return [realpathSync(path)];
+  } catch {
+    return [];
+  }
+}
+
+function unique(paths: readonly string[]): string[] {
+  return [...new Set(paths)].sort();
+}

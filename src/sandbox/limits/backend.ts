@@ -1,0 +1,33 @@
+import type { Control, KilledBy } from "../../contract/execution.ts";
+import type { Limits } from "../../contract/profile.ts";
+
+/** The controls a limit group can stand for. */
+export const LIMITED = ["memory", "processes", "cpu"] as const;
+export type Limited = (typeof LIMITED)[number];
+
+/** One way of bounding a tree of processes. */
+export interface LimitBackend {
+  /** `cgroup v2`, `cgroup v1`, `cgroup hybrid` or `rlimit`. */
+  readonly name: string;
+  /** Makes an empty group with the limits written. */
+  create(limits: Limits): LimitGroup;
+}
+
+export interface LimitGroup {
+  /** Which limits this group enforces for the whole tree; the others are left to rlimits. */
+  readonly enforces: ReadonlySet<Limited>;
+  /**
+   * Puts a process in, and with it all that it starts from then on. The kernel takes milliseconds over it, so a sandbox
+   * is put in while it is being built.
+   */
+  enter(pid: number): Promise<void>;
+  /** Whether a process is in, whole. */
+  holds(pid: number): boolean;
+  /** Reads the limits and the membership back from the kernel. */
+  evidence(pid: number): Readonly<Record<Limited, Control>>;
+  /** Which limit was met since the group was made. */
+  breached(): KilledBy | null;
+  usage(): { readonly cpuMs: number | null; readonly memoryBytesMax: number | null };
+  /** Removes the group; waits for the kernel to let go of dead processes. */
+  remove(): Promise<void>;
+}
