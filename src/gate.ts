@@ -1,0 +1,151 @@
+import type { AuditLog } from "./audit/log.ts";
+import { admit, type SessionTerms } from "./capability/session.ts";
+import type { ExecInput } from "./catalog/exec-input.ts";
+import type { CallContext, ToolCall } from "./contract/call.ts";
+import type { Decision, Permit } from "./contract/decision.ts";
+import { GateError } from "./contract/errors.ts";
+import type { Execution } from "./contract/execution.ts";
+import { type CallId, newCallId } from "./contract/ids.ts";
+import type { JsonObject } from "./contract/json.ts";
+import type { Profile } from "./contract/profile.ts";
+import type { CallResult } from "./contract/result.ts";
+import { TIER_MINIMUMS } from "./contract/tier.ts";
+import type { Tool } from "./contract/tool.ts";
+import { deniedDraft, intentDraft, openedDraft, outcomeDraft } from "./gate-records.ts";
+import { type Answered, refusalResult, resultOf } from "./gate-result.ts";
+import { permitted, profileDigest, requestDigest, requireControls, settled } from "./gate-steps.ts";
+import type { Command, Driver, ReleaseOptions } from "./sandbox/driver.ts";
+import { selectDriver } from "./sandbox/drivers/registry.ts";
+
+/** One request as a surface hands it over. */
+export interface CallRequest {
+  readonly tool: string;
+  /** JSON text, or the object it stands for. */
+  readonly input: string | JsonObject | ExecInput;
+}
+
+export interface CallOptions extends ReleaseOptions {
+  /** Passed on to the tool's standard input, within the input limit. */
+  readonly stdin?: NodeJS.ReadableStream;
+}
+
+/** A call after parsing: what is judged and, if it may, what runs. */
+export interface PreparedCall {
+  readonly tool: Tool;
+  readonly call: ToolCall;
+  readonly command: Command;
+  /** Variables of an `exec`, beside its input: policy sees their names. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** As far as a call came: what a refusal can tell of it. */
+export interface Asked {
+  readonly id: CallId;
+  readonly request: CallRequest;
+  readonly context: CallContext;
+  prepared?: PreparedCall;
+  decision?: Decision;
+}
+
+/** What a tool with `output: json` wrote, parsed, or why it does not fit. */
+export interface CheckedOutput {
+  readonly structured?: unknown;
+  readonly error?: GateError;
+}
+
+/** Usage, input, environment and permission: the caller's to mend. Others are faults and are thrown. */
+const REFUSAL_EXITS: ReadonlySet<number> = new Set([64, 65, 69, 77]);
+
+/** The stages a gate joins. `openGate` makes them from a project's configuration. */
+export interface GateParts {
+  readonly log: AuditLog;
+  readonly session: SessionTerms;
+  readonly context: CallContext;
+  readonly drivers: readonly Driver[];
+  /** Parses the request against the catalogue and the tool's schema. @throws GateError of exit 64 or 65. */
+  readonly prepare: (id: CallId, request: CallRequest) => Promise<PreparedCall>;
+  readonly decide: (prepared: PreparedCall) => Promise<Decision>;
+  /** @throws GateError where a granted path is missing or leaves the workspace. */
+  readonly profileOf: (prepared: PreparedCall, decision: Permit) => Profile;
+  /** For a tool with `output: json`. */
+  readonly checkOutput: (tool: Tool, execution: Execution) => Promise<CheckedOutput>;
+  readonly close: () => Promise<void>;
+}
+
+/** The door: every call goes through here, top to bottom, or nothing runs. */
+export class Gate implements AsyncDisposable {
+  readonly log: AuditLog;
+  readonly #parts: GateParts;
+
+  constructor(parts: GateParts) {
+    this.log = parts.log;
+    this.#parts = parts;
+  }
+
+  /**
+   * Judges, entitles, confines, records and runs one call. A refusal is a result, not an exception.
+   * @throws GateError of exit 70 or 78: the record, the state or the configuration is at fault; nothing ran, or what
+   * ran is recorded as an intent without an outcome.
+   */
+  async call(request: CallRequest, options: CallOptions = {}): Promise<CallResult> {
+    const asked: Asked = { id: newCallId(), request, context: this.#parts.context };
+    try {
+      // Stage 1, intent: is this action allowed?
+      asked.prepared = await this.#parts.prepare(asked.id, request);
+      asked.decision = await this.#parts.decide(asked.prepared);
+      const permit = permitted(asked.decision);
+      // Stage 2, capability: may this caller?
+      const profile = this.#parts.profileOf(asked.prepared, permit);
+      const digest = requestDigest(asked.prepared, profile, permit);
+      const admission = admit(this.#parts.session, asked.prepared.call, permit, digest);
+      if (!admission.admitted)
+        throw new GateError(admission.code, admission.message, { remedy: admission.remedy });
+      // Stage 3, sandbox: built and inspected before anything of the tool is in it.
+      const driver = selectDriver(profile, this.#parts.drivers);
+      await using sandbox = await driver.open(profile);
+      const controls = await sandbox.inspect();
+      requireControls(asked.prepared.tool, controls);
+      // Stage 4, audit: durable before the tool is let in, and again before the result is handed back.
+      const { tool, command } = asked.prepared;
+      const payloads = { keepPayloads: TIER_MINIMUMS[tool.tier].payloadsKept };
+      const opened = {
+        driver: driver.name,
+        isolation: profile.isolation,
+        profileDigest: profileDigest(profile),
+        controls,
+      };
+      await this.log.append(
+        [intentDraft(asked.prepared, permit, digest, admission.capability.id), openedDraft(asked.id, opened)],
+        { spend: [admission.spend], ...payloads },
+      );
+      const startedMs = Date.now();
+      const execution = await settled(sandbox.release(admission.capability, command, options));
+      const answered: Answered = { ...opened, startedMs, execution };
+      const [recorded] = await this.log.append([outcomeDraft(asked.prepared, answered)], {
+        receipts: true,
+        ...payloads,
+      });
+      const output = await this.#parts.checkOutput(tool, execution);
+      return resultOf(asked.prepared, permit, answered, {
+        mask: (bytes) => this.log.mask(bytes),
+        receipt: recorded?.receipt ?? null,
+        output,
+      });
+    } catch (error) {
+      return await this.#refuse(asked, error);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#parts.close();
+  }
+
+  /** A refusal is durable before it is answered; a fault of ours or of the configuration goes on as it is. */
+  async #refuse(asked: Asked, error: unknown): Promise<CallResult> {
+    if (!(error instanceof GateError) || !REFUSAL_EXITS.has(error.exitCode)) throw error;
+    const [recorded] = await this.log.append([deniedDraft(asked, error, this.#parts.session.caller)], {
+      receipts: true,
+    });
+    return refusalResult(asked, error, recorded?.receipt ?? null);
+  }
+}

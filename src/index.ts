@@ -1,0 +1,11 @@
+export { ExecInput, type ExecRequest } from "./catalog/exec-input.ts";
+export type { Decision, Forbid, Grant, Permit } from "./contract/decision.ts";
+export { GateError, type GateErrorCode, type Place } from "./contract/errors.ts";
+export type { Control, Controls, Denial, KilledBy, Usage } from "./contract/execution.ts";
+export type { CallId, Digest, ToolName } from "./contract/ids.ts";
+export type { Json, JsonObject } from "./contract/json.ts";
+export type { Receipt } from "./contract/record.ts";
+export type { CallResult, Outcome } from "./contract/result.ts";
+export type { IsolationClass, Tier } from "./contract/tier.ts";
+export type { CallOptions, CallRequest, Gate } from "./gate.ts";
+export { type OpenGateOptions, openGate } from "./open-gate.ts";

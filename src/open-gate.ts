@@ -1,0 +1,148 @@
+import { join } from "node:path";
+import { type AuditLog, openLog } from "./audit/log.ts";
+import { CallPreparer } from "./call-preparer.ts";
+import { callProfile } from "./call-profile.ts";
+import { openSession, processOwner } from "./capability/owner.ts";
+import { checkOutput } from "./check-output.ts";
+import type { CallContext } from "./contract/call.ts";
+import type { Decision } from "./contract/decision.ts";
+import { type Digest, digestOf } from "./contract/ids.ts";
+import { Gate, type PreparedCall } from "./gate.ts";
+import type { Judge } from "./intent/decide.ts";
+import { decisionKey } from "./intent/memo.ts";
+import { type LoadedProject, loadProject, type ProjectOptions } from "./load-project.ts";
+import { ownFiles } from "./own-files.ts";
+import { createDrivers } from "./sandbox/drivers/registry.ts";
+import { sandboxUser } from "./sandbox/user.ts";
+
+export interface OpenGateOptions extends ProjectOptions {
+  /**
+   * `worker` (the default): commits in a thread of its own, decisions by a judge that stays loaded. `one-shot`: for a
+   * process that makes one call and ends; it loads only what that call needs.
+   */
+  readonly life?: "worker" | "one-shot";
+}
+
+/**
+ * Opens the gate for a project: `await using gate = await openGate()`.
+ * @throws GateError `ERR_CONFIG_*`, `ERR_TOOL_*`, `ERR_POLICY_*`, `ERR_STATE_*`, `ERR_KEY_*`.
+ */
+export async function openGate(options: OpenGateOptions = {}): Promise<Gate> {
+  return await openGateOn(await loadProject(options), options.life ?? "worker");
+}
+
+/** Opens the gate on a project that was loaded before. */
+export async function openGateOn(loaded: LoadedProject, life: "worker" | "one-shot"): Promise<Gate> {
+  const { paths, project } = loaded;
+  const { settings, workspace } = project;
+  const log = await openLog({ stateDir: paths.stateDir, mode: life === "worker" ? "worker" : "inline" });
+  try {
+    await log.recover();
+    const decider = new Decider(loaded, log, life);
+    if (life === "worker") await decider.judge();
+    await recordConfiguration(loaded, log);
+    const session = openSession(processOwner(settings.owner), settings.session);
+    const context: CallContext = Object.freeze({ environment: settings.environment, depth: 0 });
+    const drivers = createDrivers({
+      folder: join(paths.stateDir, "sandbox"),
+      user: sandboxUser(workspace.root),
+    });
+    const preparer = new CallPreparer(loaded, session.caller, context);
+    const own = ownFiles(paths, project);
+    return new Gate({
+      log,
+      session,
+      context,
+      drivers,
+      prepare: (id, request) => preparer.prepare(id, request),
+      decide: (prepared) => decider.decide(prepared),
+      profileOf: (prepared, permit) => callProfile(prepared, permit, project, own),
+      checkOutput: (tool, execution) => checkOutput(tool, execution),
+      close: async () => {
+        for (const driver of drivers) await driver[Symbol.asyncDispose]();
+        await log.close();
+      },
+    });
+  } catch (error) {
+    await log.close();
+    throw error;
+  }
+}
+
+/** Stage 1 with its judge loaded when it is first needed; a one-shot command may find the decision remembered. */
+class Decider {
+  readonly #loaded: LoadedProject;
+  readonly #log: AuditLog;
+  readonly #remembers: boolean;
+  #judge: Promise<Judge> | undefined;
+
+  constructor(loaded: LoadedProject, log: AuditLog, life: "worker" | "one-shot") {
+    this.#loaded = loaded;
+    this.#log = log;
+    this.#remembers = life === "one-shot";
+  }
+
+  judge(): Promise<Judge> {
+    this.#judge ??= loadJudge(this.#loaded);
+    return this.#judge;
+  }
+
+  async decide(prepared: PreparedCall): Promise<Decision> {
+    if (!this.#remembers) return await this.#decideNow(prepared);
+    const key = this.#key(prepared);
+    const remembered = await this.#log.memo.get(key);
+    if (remembered !== undefined) return JSON.parse(remembered) as Decision;
+    const decision = await this.#decideNow(prepared);
+    await this.#log.memo.put(key, JSON.stringify(decision));
+    return decision;
+  }
+
+  async #decideNow({ call, tool }: PreparedCall): Promise<Decision> {
+    return (await this.judge()).decide(call, tool);
+  }
+
+  #key({ call, tool }: PreparedCall): Digest {
+    const { catalog, policies, project } = this.#loaded;
+    const { environment, session } = project.settings;
+    return decisionKey({
+      tools: [...catalog.tools.values()],
+      policies,
+      environment,
+      depthMax: session.depthMax,
+      tool,
+      call,
+    });
+  }
+}
+
+/** The judge of a project: its policies, parsed and validated against its catalogue. */
+export async function loadJudge({ catalog, policies, project }: LoadedProject): Promise<Judge> {
+  const { createJudge } = await import("./intent/decide.ts");
+  const { environment, session } = project.settings;
+  return await createJudge({
+    tools: [...catalog.tools.values()],
+    policies,
+    environment,
+    depthMax: session.depthMax,
+  });
+}
+
+/** A set of tools or policies that was not in force before is a fact for the record. */
+async function recordConfiguration(
+  { catalog, policies, project }: LoadedProject,
+  log: AuditLog,
+): Promise<void> {
+  const facts = [
+    { kind: "catalog", digest: catalog.digest, summary: `${catalog.tools.size} tools` },
+    {
+      kind: "policy",
+      digest: digestOf(JSON.stringify(policies)),
+      summary: policies.length === 0 ? "built in" : `${policies.length} files`,
+    },
+  ] as const;
+  const key = `configuration ${project.workspace.root}`;
+  const value = JSON.stringify(facts);
+  if ((await log.memo.get(key)) === value) return;
+  await log.append(facts.map((record) => ({ record })));
+  await log.memo.put(key, value);
+}

@@ -1,0 +1,43 @@
+import { realpathSync } from "node:fs";
+import { dirname, join, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { GatePaths } from "./config/paths.ts";
+import type { Project } from "./config/project.ts";
+
+/** Our own files, which no profile opens: what is hidden from tools, and what they may read and never write. */
+export interface OwnFiles {
+  readonly hidden: readonly string[];
+  readonly protected: readonly string[];
+}
+
+export function ownFiles(paths: GatePaths, project: Project): OwnFiles {
+  const { root, config } = project.workspace;
+  const inProject = [
+    ...(config === undefined ? [] : [config, project.settings.policies, "callgate.lock"]),
+    ...project.manifests.keys(),
+    ...project.policies.keys(),
+    ...project.policyTests.keys(),
+  ];
+  return {
+    hidden: [paths.stateDir, ...paths.configDirs, paths.runtimeDir],
+    protected: [...inProject.map((path) => join(root, path)), ...installedCode()],
+  };
+}
+
+/**
+ * The Node that runs us, and where our code and that of our dependencies lies: the outermost `node_modules` that holds
+ * this file, so that a tool which may write a project cannot change what runs outside the sandbox next time; in a
+ * checkout, its own folders.
+ */
+function installedCode(): readonly string[] {
+  const here = realpathSync(fileURLToPath(import.meta.url));
+  const parts = here.split(sep);
+  const node = realpathSync(process.execPath);
+  const modules = parts.indexOf("node_modules");
+  if (modules > 0) return [node, parts.slice(0, modules + 1).join(sep)];
+  const checkout = dirname(dirname(here));
+  return [
+    node,
+    ...["src", "dist", "bin", "node_modules", "package.json"].map((name) => join(checkout, name)),
+  ];
+}
