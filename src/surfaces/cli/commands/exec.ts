@@ -1,0 +1,121 @@
+import { fstatSync } from "node:fs";
+import { type Command, Option } from "commander";
+import { ExecInput, type ExecRequest } from "../../../catalog/exec-input.ts";
+import { parseDuration, parseSize } from "../../../config/units.ts";
+import { GateError } from "../../../contract/errors.ts";
+import type { Limits } from "../../../contract/profile.ts";
+import { ISOLATION_CLASSES, type IsolationClass } from "../../../contract/tier.ts";
+import { callOnce } from "../call.ts";
+import { type CliContext, example } from "../context.ts";
+import { PRESETS, presetFor } from "../presets.ts";
+
+interface ExecOptions {
+  readonly isolation?: IsolationClass;
+  readonly read?: readonly string[];
+  readonly write?: readonly string[];
+  readonly hide?: readonly string[];
+  readonly net?: readonly string[];
+  readonly env?: readonly string[];
+  readonly preset?: keyof typeof PRESETS;
+  readonly tty?: boolean;
+  readonly cwd?: string;
+  readonly time?: string;
+  readonly memory?: string;
+  readonly processes?: string;
+  readonly output?: string;
+}
+
+export function registerExec(program: Command, context: CliContext): void {
+  const collect = (value: string, earlier: readonly string[] = []): readonly string[] => [...earlier, value];
+  const command = program
+    .command("exec")
+    .summary("one command through all four stages")
+    .description(
+      "Run one command in a sandbox: the system's /usr, this folder to read, no network, nothing inherited.\nMore is opened by name.",
+    )
+    .addOption(new Option("--isolation <CLASS>", "at least this isolation").choices(ISOLATION_CLASSES))
+    .option("--read <PATH>", "a path to read; may be given again", collect)
+    .option("--write <PATH>", "a path to write; may be given again", collect)
+    .option("--hide <PATH>", "a path to hide inside what is readable; may be given again", collect)
+    .option("--net <HOST[:PORT]>", "a host to reach; may be given again", collect)
+    .option("--env <K[=V]>", "a variable; without a value this process's own; may be given again", collect)
+    .addOption(
+      new Option("--preset <NAME>", "files and variables a toolchain needs").choices(Object.keys(PRESETS)),
+    )
+    .option("--tty", "give the command this terminal")
+    .option("--cwd <DIR>", "the folder to start in")
+    .option("--time <DURATION>", "wall time, such as 30s")
+    .option("--memory <SIZE>", "memory of the whole tree, such as 512MiB")
+    .option("--processes <N>", "processes and threads of the whole tree")
+    .option("--output <SIZE>", "standard output and error together, such as 1MiB")
+    .argument("<CMD...>", "the command and its arguments, after `--`")
+    .action(async (words: string[], options: ExecOptions, self: Command) => {
+      const input = new ExecInput(execRequest(words, options));
+      await callOnce(self, context, { tool: "callgate.exec", input }, passedInput());
+    });
+  example(command, ["callgate exec -- npm test", "callgate exec --write build --time 2m -- make"]);
+}
+
+function execRequest(command: readonly string[], options: ExecOptions): ExecRequest {
+  refuseMissing(options);
+  const preset = options.preset === undefined ? undefined : presetFor(options.preset);
+  const limits = execLimits(options);
+  return {
+    command,
+    read: [...(options.read ?? []), ...(preset?.read ?? [])],
+    write: options.write ?? [],
+    hide: options.hide ?? [],
+    environment: { ...preset?.environment, ...Object.fromEntries((options.env ?? []).map(variable)) },
+    workingDirectory: options.cwd ?? process.cwd(),
+    ...(options.isolation === undefined ? {} : { isolation: options.isolation }),
+    ...(Object.keys(limits).length === 0 ? {} : { limits }),
+  };
+}
+
+/** Flags of the contract that a later version gives meaning to: refused by name, never ignored. */
+function refuseMissing({ net, tty }: ExecOptions): void {
+  if (net !== undefined) {
+    throw new GateError(
+      "ERR_CONTROL_UNAVAILABLE",
+      "egress by name is not in this version: `--net` cannot be enforced yet",
+      {
+        remedy: "run it without network, or fetch what it needs beforehand",
+      },
+    );
+  }
+  if (tty === true) {
+    throw new GateError("ERR_CONTROL_UNAVAILABLE", "a terminal inside the sandbox is not in this version", {
+      remedy: "run it without `--tty`; its output is passed on as it comes",
+    });
+  }
+}
+
+function execLimits({ time, memory, processes, output }: ExecOptions): Partial<Limits> {
+  return {
+    ...(time === undefined ? {} : { wallMs: parseDuration(time) }),
+    ...(memory === undefined ? {} : { memoryBytes: parseSize(memory) }),
+    ...(processes === undefined ? {} : { processes: wholeNumber(processes) }),
+    ...(output === undefined ? {} : { outputBytes: parseSize(output) }),
+  };
+}
+
+function wholeNumber(text: string): number {
+  if (!/^[1-9]\d{0,6}$/.test(text))
+    throw new GateError("ERR_USAGE", `\`${text}\` is not a whole number above 0`);
+  return Number(text);
+}
+
+/** `K=V`, or `K` for this process's own value: named one by one, never all. */
+function variable(pair: string): [string, string] {
+  const equals = pair.indexOf("=");
+  if (equals > 0) return [pair.slice(0, equals), pair.slice(equals + 1)];
+  const value = process.env[pair];
+  if (value === undefined) throw new GateError("ERR_USAGE", `there is no variable \`${pair}\` to pass on`);
+  return [pair, value];
+}
+
+/** Standard input goes to the tool when it is a pipe or a file; a terminal's keys stay with the gate. */
+function passedInput(): { readonly stdin?: NodeJS.ReadableStream } {
+  const standard = fstatSync(0, { throwIfNoEntry: false });
+  return standard?.isFIFO() || standard?.isFile() || standard?.isSocket() ? { stdin: process.stdin } : {};
+}

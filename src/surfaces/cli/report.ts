@@ -1,0 +1,97 @@
+import { formatPlace, GateError } from "../../contract/errors.ts";
+import type { CallResult } from "../../contract/result.ts";
+import { type Terminal, visible } from "./terminal.ts";
+
+const LABEL_WIDTH = 8;
+
+/** Prints a fault: what, where, and what to do. Returns the exit code. */
+export function reportError(
+  terminal: Terminal,
+  error: unknown,
+  { json }: { readonly json: boolean },
+): number {
+  const fault =
+    error instanceof GateError
+      ? error
+      : new GateError("ERR_INTERNAL", error instanceof Error ? error.message : String(error), {
+          cause: error,
+        });
+  const place = fault.place === undefined ? undefined : formatPlace(fault.place);
+  if (json) {
+    const { code, message, remedy } = fault;
+    terminal.out(
+      `${JSON.stringify({ error: { code, message, ...(place && { place }), ...(remedy && { remedy }) } })}\n`,
+    );
+    return fault.exitCode;
+  }
+  terminal.err(`${terminal.paint("red", "error")}   ${visible(fault.message)}\n`);
+  if (place !== undefined) line(terminal, "at", place);
+  if (fault.remedy !== undefined) line(terminal, "fix", fault.remedy);
+  line(terminal, "code", fault.code);
+  return fault.exitCode;
+}
+
+/** One labelled line under a headline. */
+export function line(terminal: Terminal, label: string, text: string): void {
+  const indent = " ".repeat(LABEL_WIDTH + 2);
+  terminal.err(
+    `  ${terminal.paint("dim", `${label} `.padEnd(LABEL_WIDTH))}${visible(text).replaceAll("\n", `\n${indent}`)}\n`,
+  );
+}
+
+/** What was decided about a call, how it was confined and how it ended, for a person. */
+export function reportCall(terminal: Terminal, result: CallResult): void {
+  const { paint } = terminal;
+  if (result.outcome === "exited") {
+    reportExited(terminal, result);
+    return;
+  }
+  const said = {
+    killed: "stopped",
+    unstarted: "not run",
+    forbidden: "refused",
+    pending: "waiting",
+    invalid: "refused",
+  }[result.outcome];
+  terminal.err(`${paint("red", `✗ ${said}`)}  ${paint("bold", visible(result.tool))}\n`);
+  for (const why of reasonsOf(result)) line(terminal, "why", why);
+  const fixes = result.error?.remedy ?? result.decision.remedies?.join("; ");
+  if (fixes !== undefined) line(terminal, "fix", fixes);
+  if (result.decision.policies.length > 0) line(terminal, "policy", result.decision.policies.join(", "));
+  line(terminal, "record", `${result.call}${result.error === null ? "" : `, ${result.error.code}`}`);
+}
+
+function reportExited(terminal: Terminal, result: CallResult): void {
+  const { paint } = terminal;
+  const clean = result.exitCode === 0;
+  const mark = clean ? paint("green", "✓ ran") : paint("yellow", `! exit ${result.exitCode}`);
+  const enforced = Object.values(result.controls ?? {}).filter(
+    (control) => control.state === "enforced",
+  ).length;
+  const ms = result.usage === null ? "" : ` in ${result.usage.wallMs.toFixed(0)} ms`;
+  const confined = paint(
+    "dim",
+    `${result.driver}, ${enforced} controls verified${ms}, recorded as ${result.call}`,
+  );
+  terminal.err(`${mark}  ${paint("bold", visible(result.tool))}  ${confined}\n`);
+  if (result.error !== null) line(terminal, "but", result.error.message);
+}
+
+function reasonsOf(result: CallResult): readonly string[] {
+  if (result.outcome === "killed")
+    return result.denials.length > 0 ? result.denials.map(({ why }) => why) : ["cancelled"];
+  return result.error === null ? result.decision.reasons : [result.error.message];
+}
+
+/** The exit code of `run` and `exec`: the tool's own when it exited, else what kept it. */
+export function exitCodeOf(result: CallResult, codes: (code: string) => number): number {
+  switch (result.outcome) {
+    case "exited":
+      return result.error === null ? (result.exitCode ?? 0) : codes(result.error.code);
+    case "killed":
+      if (result.killedBy === "wall") return 124;
+      return result.killedBy === "abort" ? 130 : 137;
+    default:
+      return codes(result.error?.code ?? "ERR_INTERNAL");
+  }
+}

@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { ERRORS } from "../src/contract/errors.ts";
+
+const ROOT = join(import.meta.dirname, "..");
+
+test("docs/errors.md has every code with its exit code and meaning, and no other", () => {
+  const rows = readFileSync(join(ROOT, "docs/errors.md"), "utf8").matchAll(
+    /^\| `(ERR_\w+)` +\| (\d+) +\| (.+?) +\| (.+?) +\|$/gm,
+  );
+  const documented = Object.fromEntries(
+    [...rows].map(([, code = "", exit, summary]) => [code, { exit: Number(exit), summary }]),
+  );
+  assert.deepEqual(documented, { ...ERRORS });
+});
+
+test("every code is used, and every code that is used is known", () => {
+  const text = globSync("src/**/*.ts", { cwd: ROOT })
+    .filter((file) => !file.endsWith(".test.ts") && !file.endsWith("contract/errors.ts"))
+    .map((file) => readFileSync(join(ROOT, file), "utf8"))
+    .join("\n");
+  const used = new Set([...text.matchAll(/"(ERR_[A-Z_]+)"/g)].map(([, code]) => code));
+  // Node's own codes appear where its errors are told apart.
+  const ours = [...used].filter((code) => code !== undefined && code in ERRORS);
+  assert.deepEqual(
+    Object.keys(ERRORS).filter((code) => !ours.includes(code)),
+    [],
+  );
+});
+
+test("links between the documents lead somewhere", () => {
+  for (const file of globSync("{*.md,docs/*.md,examples/*/*.md}", { cwd: ROOT })) {
+    const folder = join(ROOT, file, "..");
+    for (const [, target = ""] of readFileSync(join(ROOT, file), "utf8").matchAll(
+      /\]\((?!https?:|#)([^)#]+)/g,
+    )) {
+      assert.ok(globSync(target, { cwd: folder }).length > 0, `${file} links to ${target}`);
+    }
+  }
+});
