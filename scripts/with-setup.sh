@@ -1,0 +1,74 @@
+#!/bin/sh
+# Sets up what is missing, says what it does, then runs one of the project's jobs. Needs Node (any version) and npm.
+set -eu
+cd "$(dirname "$0")/.."
+job=${1:-setup}
+
+say() { printf '%s\n' "setup: $*" >&2; }
+
+# 1. npm packages, Node 24 among them.
+stamp=node_modules/.callgate-setup
+if [ ! -f "$stamp" ] || ! cmp -s package-lock.json "$stamp"; then
+  say "installing npm packages (Node 24 is one of them, about 130 MB; once)"
+  npm ci --no-audit --no-fund --loglevel=error >&2
+  cp package-lock.json "$stamp"
+fi
+PATH="$PWD/node_modules/.bin:$PATH"
+export PATH
+if ! node --version 2>/dev/null | grep -q '^v24\.'; then
+  # npm may refuse the install script of the `node` package; it only unpacks this one beside it.
+  say "fetching Node 24 by name"
+  version=$(node -p 'require("./package.json").devDependencies.node')
+  machine=$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')
+  npm install --no-save --no-audit --no-fund --loglevel=error "node-linux-$machine@$version" >&2
+  mkdir -p node_modules/node/bin
+  ln -sf "../../node-linux-$machine/bin/node" node_modules/node/bin/node
+  ln -sf ../node/bin/node node_modules/.bin/node
+fi
+
+# 2. Programs from Debian: command, package.
+missing=
+need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
+need bwrap bubblewrap
+need newuidmap uidmap
+need rg ripgrep
+need git git
+need jq jq
+if [ "$job" = test ] || [ "$job" = ok ]; then
+  # Held against libseccomp; without it that comparison would be skipped.
+  need cc gcc
+  [ -e /usr/include/seccomp.h ] || missing="$missing libseccomp-dev libc6-dev"
+fi
+if [ -n "$missing" ]; then
+  install="apt-get install -y --no-install-recommends$missing"
+  if [ "$(id -u)" = 0 ]; then as=; elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then as=sudo; else as=none; fi
+  if [ "$as" = none ] || ! command -v apt-get >/dev/null 2>&1; then
+    say "these programs are missing:$missing"
+    say "install them with:  sudo apt-get update && sudo $install"
+    exit 69
+  fi
+  say "installing from Debian:$missing"
+  log=$(mktemp)
+  if ! { DEBIAN_FRONTEND=noninteractive $as apt-get update && DEBIAN_FRONTEND=noninteractive $as $install; } >"$log" 2>&1; then
+    cat "$log" >&2
+    rm -f "$log"
+    say "that failed; install them by hand:  sudo apt-get update && sudo $install"
+    exit 69
+  fi
+  rm -f "$log"
+fi
+
+case $job in
+setup) say "everything is here" ;;
+demo) exec node bin/callgate.js demo ;;
+test) exec node scripts/test.mjs ;;
+ok) exec node scripts/ok.mjs ;;
+bench)
+  shift
+  exec node bench/all.ts "$@"
+  ;;
+*)
+  say "there is no job \`$job\`"
+  exit 64
+  ;;
+esac
