@@ -89,6 +89,10 @@ export async function settled(execution: Promise<Execution>): Promise<Execution>
     return await execution;
   } catch (error) {
     const internal = error instanceof Error ? error.message : String(error);
-    return { outcome: "unstarted", code: "ERR_INTERNAL", message: `the sandbox failed: ${internal}` };
+    return {
+      outcome: "unstarted",
+      code: "ERR_INTERNAL",
+      message: `the sandbox failed, and the tool may have run: ${internal}`,
+    };
   }
 }

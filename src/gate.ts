@@ -72,6 +72,11 @@ export interface GateParts {
   readonly close: () => Promise<void>;
 }
 
+/** What a person pipes in reaches a tool whose manifest feeds it nothing else. */
+function withInput(command: Command, { stdin }: CallOptions): Command {
+  return stdin === undefined || command.stdin !== undefined ? command : { ...command, stdin };
+}
+
 /** The door: every call goes through here, top to bottom, or nothing runs. */
 export class Gate implements AsyncDisposable {
   readonly log: AuditLog;
@@ -119,7 +124,9 @@ export class Gate implements AsyncDisposable {
         { spend: [admission.spend], ...payloads },
       );
       const startedMs = Date.now();
-      const execution = await settled(sandbox.release(admission.capability, command, options));
+      const execution = await settled(
+        sandbox.release(admission.capability, withInput(command, options), options),
+      );
       const answered: Answered = { ...opened, startedMs, execution };
       const [recorded] = await this.log.append([outcomeDraft(asked.prepared, answered)], {
         receipts: true,

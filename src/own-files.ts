@@ -1,7 +1,14 @@
 import { realpathSync } from "node:fs";
 import { dirname, join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { GatePaths } from "./config/paths.ts";
+import {
+  type GatePaths,
+  gatePaths,
+  processPathInputs,
+  SYSTEM_CONFIG_DIR,
+  SYSTEM_RUNTIME_DIR,
+  SYSTEM_STATE_DIR,
+} from "./config/paths.ts";
 import type { Project } from "./config/project.ts";
 
 /** Our own files, which no profile opens: what is hidden from tools, and what they may read and never write. */
@@ -19,9 +26,20 @@ export function ownFiles(paths: GatePaths, project: Project): OwnFiles {
     ...project.policyTests.keys(),
   ];
   return {
-    hidden: [paths.stateDir, ...paths.configDirs, paths.runtimeDir],
+    hidden: [...new Set([...foldersOf(paths), ...usualFolders()])],
     protected: [...inProject.map((path) => join(root, path)), ...installedCode()],
   };
+}
+
+function foldersOf({ stateDir, configDirs, runtimeDir }: GatePaths): readonly string[] {
+  return [stateDir, ...configDirs, runtimeDir];
+}
+
+/** Where everything of ours lies when nothing names another place: keys there are as secret as those in use. */
+function usualFolders(): readonly string[] {
+  const { CALLGATE_STATE: _named, ...environment } = process.env;
+  const inputs = { ...processPathInputs(), environment };
+  return [...foldersOf(gatePaths(inputs)), SYSTEM_STATE_DIR, SYSTEM_CONFIG_DIR, SYSTEM_RUNTIME_DIR];
 }
 
 /**

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { symlinkSync } from "node:fs";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { describe, test } from "node:test";
 import type { AuditLog } from "../src/audit/log.ts";
 import type { CallId } from "../src/contract/ids.ts";
@@ -159,6 +160,16 @@ describe("the configuration of a cloned repository", () => {
     });
     assert.equal((await after.call({ tool: "text.echo", input: { text: "still" } })).stdout, "still");
   });
+});
+
+test("standard input reaches the tool, and too much of it ends the call", async () => {
+  using project = createProject();
+  await using gate = await openGate({ workingDirectory: project.workspace, state: project.state });
+  const cat = { tool: "callgate.exec", input: new ExecInput({ command: ["cat"] }) };
+  const fed = await gate.call(cat, { stdin: Readable.from([Buffer.from("pi"), Buffer.from("ped")]) });
+  assert.equal(fed.stdout, "piped");
+  const flooded = await gate.call(cat, { stdin: Readable.from([Buffer.alloc(2 << 20)]) });
+  assert.equal(flooded.killedBy, "input");
 });
 
 describe("output", () => {

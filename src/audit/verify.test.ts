@@ -8,15 +8,16 @@ import { newCallId } from "../contract/ids.ts";
 import { exportLog } from "./export.ts";
 import { intent, note, outcome } from "./log.fixture.ts";
 import { openLog } from "./log.ts";
-import { parseBundle, tilePath } from "./tiles.ts";
+import { formatBundle, parseBundle, tilePath } from "./tiles.ts";
 import { openRaw, type RawEntry, rawEntries, rewrite, tamper } from "./verify.fixture.ts";
 import { type LogVerification, verifyLog } from "./verify.ts";
 
-/** One honest log for all: 600 entries, kept payloads, an older checkpoint at 300. */
+/** One honest log for all: 600 entries, an older checkpoint at 300; and a short one that kept its payloads. */
 interface Made {
   readonly base: string;
   readonly dir: string;
   readonly key: string;
+  readonly payloads: { readonly dir: string; readonly key: string };
   readonly older: string;
   readonly size: number;
 }
@@ -27,22 +28,26 @@ let copies = 0;
 before(async () => {
   const base = mkdtempSync(join(tmpdir(), "callgate-verify-"));
   const dir = join(base, "state");
-  await using log = await openLog({ stateDir: dir, mode: "inline", keepPayloads: true });
+  await using log = await openLog({ stateDir: dir, mode: "inline" });
   const grow = async (to: number): Promise<void> => {
     while ((await log.size()) < to) {
       const call = newCallId();
-      const input = Buffer.from(JSON.stringify({ call }));
-      await log.append([
-        { record: intent(call), payloads: { input } },
-        { record: outcome(call) },
-        note("policy"),
-      ]);
+      await log.append([{ record: intent(call) }, { record: outcome(call) }, note("policy")]);
     }
   };
   await grow(300);
   const older = await log.checkpoint();
   await grow(600);
-  made = { base, dir, key: log.verifierKey, older, size: await log.size() };
+  const kept = join(base, "payloads");
+  await using other = await openLog({ stateDir: kept, mode: "inline", keepPayloads: true });
+  for (let i = 0; i < 3; i++) {
+    await other.append([
+      { record: intent(), payloads: { input: Buffer.from(`input ${i}`) } },
+      note("opened"),
+    ]);
+  }
+  const payloads = { dir: kept, key: other.verifierKey };
+  made = { base, dir, key: log.verifierKey, payloads, older, size: await log.size() };
 });
 
 after(() => rmSync(made.base, { recursive: true }));
@@ -123,8 +128,13 @@ for (const [name, edit] of Object.entries(edits)) {
     fc.assert(
       fc.property(place, (seed) => {
         const [forged] = edit(entries, seed);
-        const { problems } = found((dir) => rewrite(dir, forged, false));
-        assert.notEqual(problems.length, 0);
+        assert.notEqual(found((dir) => rewrite(dir, forged, false)).problems.length, 0);
+        // The signed head alone has to do, where no checkpoint lies beside it.
+        const alone = found((dir) => {
+          rewrite(dir, forged, false);
+          rmSync(join(dir, "checkpoint"));
+        });
+        assert.notEqual(alone.problems.length, 0);
       }),
       { numRuns: 12 },
     );
@@ -241,22 +251,71 @@ test("an entry that repeats a key or is of another log is found though it was ha
 });
 
 test("a payload that was changed, moved, forged or silently deleted is found", () => {
-  const places = "place / 16";
-  const changes: Readonly<Record<string, readonly [sql: string, index: number]>> = {
-    changed: [`UPDATE payloads SET bytes = x'00' WHERE ${places} = 4`, 4],
-    "its salt changed": [`UPDATE payloads SET salt = zeroblob(32) WHERE ${places} = 4`, 4],
-    moved: [`UPDATE payloads SET place = 16 * 5 WHERE ${places} = 4`, 4],
-    "beyond the end": [`UPDATE payloads SET place = 16 * 9999 WHERE ${places} = 4`, 4],
-    "its commitment forged": [
-      `UPDATE payloads SET bytes = NULL, commitment = zeroblob(32) WHERE ${places} = 4`,
-      4,
+  const { dir, key } = made.payloads;
+  assert.deepEqual(verifyLog(dir, key).problems, []);
+  const of3 = "WHERE place / 16 = 3";
+  const changes: Readonly<Record<string, readonly [sql: string, index: number, message: RegExp]>> = {
+    changed: [`UPDATE payloads SET bytes = x'00' ${of3}`, 3, /not the one committed to/],
+    "its salt changed": [`UPDATE payloads SET salt = zeroblob(32) ${of3}`, 3, /not the one committed to/],
+    moved: [`UPDATE payloads SET place = 16 * 4 ${of3}`, 3, /deleted and no entry says so/],
+    "beyond the end": [`UPDATE payloads SET place = 16 * 9999 ${of3}`, 3, /deleted and no entry says so/],
+    "one too many, beyond the end": [
+      `INSERT INTO payloads SELECT 16 * 7, name, commitment, salt, bytes FROM payloads ${of3}`,
+      7,
+      /of no entry/,
     ],
-    deleted: [`DELETE FROM payloads WHERE ${places} = 4`, 4],
+    "one too many, before the start": [
+      `INSERT INTO payloads SELECT -16, name, commitment, salt, bytes FROM payloads ${of3}`,
+      -1,
+      /of no entry/,
+    ],
+    "one too many, at an entry": [
+      `INSERT INTO payloads SELECT 16 * 4, name, commitment, salt, bytes FROM payloads ${of3}`,
+      4,
+      /not the one committed to/,
+    ],
+    "its commitment forged": [
+      `UPDATE payloads SET bytes = NULL, commitment = zeroblob(32) ${of3}`,
+      3,
+      /not the one committed to/,
+    ],
+    deleted: [`DELETE FROM payloads ${of3}`, 3, /deleted and no entry says so/],
   };
-  for (const [what, [sql, index]] of Object.entries(changes)) {
-    const { problems } = found((dir) => tamper(dir, sql));
-    assert.equal(problems[0]?.index, index, what);
-    assert.match(problems[0]?.message ?? "", /payload `input`/, what);
+  for (const [what, [sql, index, message]] of Object.entries(changes)) {
+    const copy = copyOf(dir);
+    tamper(copy, sql);
+    const [first] = verifyLog(copy, key).problems;
+    assert.equal(first?.index, index, what);
+    assert.match(first.message, message, what);
+  }
+});
+
+test("an export's file that is longer or shorter than it should be is found", () => {
+  const target = join(made.base, "lengths");
+  exportLog(made.dir, target);
+  const width = made.size - 512;
+  for (const file of [
+    tilePath("entries", 0),
+    tilePath("entries", 2, width),
+    tilePath(0, 0),
+    tilePath(0, 2, width),
+  ]) {
+    const path = join(target, file);
+    const whole = readFileSync(path);
+    const entries = parseBundle(whole)?.slice(0, -1).map(String);
+    const shorter = entries === undefined ? whole.subarray(0, -32) : formatBundle(entries);
+    for (const other of [
+      Buffer.concat([whole, Buffer.alloc(1)]),
+      Buffer.concat([whole, Buffer.alloc(32)]),
+      shorter,
+    ]) {
+      writeFileSync(path, other);
+      const [first] = verifyLog(target, made.key).problems;
+      const start = file.includes("/2") || file.includes("002") ? 512 : 0;
+      assert.equal(first?.index, start, file);
+      if (file.includes("entries")) assert.match(first.message, /is not a bundle of/);
+    }
+    writeFileSync(path, whole);
   }
 });
 

@@ -49,8 +49,11 @@ export class RemoteWriter implements Writer {
   }
 
   async close(): Promise<void> {
-    await this.#ask({ kind: "close" });
-    await this.#worker.terminate();
+    try {
+      await this.#ask({ kind: "close" });
+    } finally {
+      await this.#worker.terminate();
+    }
   }
 
   #ask(request: Request): Promise<readonly AppendDone[]> {

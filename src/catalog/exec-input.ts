@@ -20,6 +20,8 @@ const PATHS_MAX = 256;
 const PATH_LENGTH_MAX = 4096;
 const VARIABLES_MAX = 256;
 const ARGUMENTS_MAX = 65_536;
+const PROCESSES_MAX = 32_768;
+const OPEN_FILES_MAX = 1_048_576;
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]{0,255}$/;
 
 /**
@@ -78,11 +80,20 @@ function checkVariables(names: readonly string[]): readonly string[] {
 
 function checkLimits(limits: Partial<Limits>): JsonObject {
   for (const [name, value] of Object.entries(limits)) {
-    if (!(name in DEFAULT_LIMITS) || !Number.isSafeInteger(value) || value < 1) {
-      throw usage(`the limit \`${name}\` has to be a whole number above 0`);
+    if (!(name in DEFAULT_LIMITS) || !Number.isSafeInteger(value) || value < 1 || value > most(name)) {
+      throw usage(`the limit \`${name}\` has to be a whole number from 1 to ${most(name)}`);
     }
   }
   return { ...limits } as JsonObject;
+}
+
+/** The kernel counts no more processes than this; a size or a time is bounded by what a number can hold. */
+function most(name: string): number {
+  return name === "processes"
+    ? PROCESSES_MAX
+    : name === "openFiles"
+      ? OPEN_FILES_MAX
+      : Number.MAX_SAFE_INTEGER;
 }
 
 /** A NUL would end an argument early, and a lone surrogate has no bytes. */

@@ -34,9 +34,9 @@ const NO_HOMES: ReadonlySet<string> = new Set([
   "/sbin",
 ]);
 
-const SYSTEM_STATE_DIR = "/var/lib/callgate";
-const SYSTEM_CONFIG_DIR = "/etc/callgate";
-const SYSTEM_RUNTIME_DIR = "/run/callgate";
+export const SYSTEM_STATE_DIR = "/var/lib/callgate";
+export const SYSTEM_CONFIG_DIR = "/etc/callgate";
+export const SYSTEM_RUNTIME_DIR = "/run/callgate";
 
 function homeOf(environment: PathInputs["environment"]): string | undefined {
   const home = environment["HOME"] ?? homeOfAccount();

@@ -2,6 +2,11 @@ import { Socket } from "node:net";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
+/** A feed under way. Closing it waits until nothing can be written any more, whoever holds the source. */
+export interface Feed {
+  close(): Promise<void>;
+}
+
 /**
  * Feeds a tool's standard input and closes it; nothing to feed closes it at once. A tool that does not read is no
  * fault of the feed; more bytes than the input limit end the call.
@@ -11,16 +16,24 @@ export function feed(
   input: Uint8Array | NodeJS.ReadableStream | undefined,
   bytesMax: number,
   onExcess: () => void,
-): void {
+): Feed {
   const socket = new Socket({ fd, readable: false, writable: true });
+  const closed = new Promise<void>((done) => socket.on("close", () => done()));
   socket.on("error", () => {}); // EPIPE: the tool stopped reading
+  let piped: Promise<unknown> = Promise.resolve();
   if (input === undefined) socket.end();
   else if (input instanceof Uint8Array) {
     if (input.length > bytesMax) onExcess();
     socket.end(input.subarray(0, bytesMax));
   } else {
-    void pipeline(input, counted(bytesMax, onExcess), socket).catch(() => {});
+    piped = pipeline(input, counted(bytesMax, onExcess), socket).catch(() => {});
   }
+  return {
+    close: async () => {
+      socket.destroy();
+      await Promise.all([closed, piped]);
+    },
+  };
 }
 
 function counted(bytesMax: number, onExcess: () => void): Transform {

@@ -58,6 +58,11 @@ test("kernel interfaces and daemons' sockets are never granted, nor the root", (
 
 test("our own state is hidden under an open parent, and never itself granted", () => {
   assert.deepEqual(build({ read: [base] }).files.hide.includes(join(base, "state")), true);
+  assert.throws(() => build({ write: [base] }), { code: "ERR_USAGE", message: /never opened for writing/ });
+  // Also where it does not exist yet: a tool would make it.
+  const absent = { ownHidden: [join(base, "later/callgate")] };
+  assert.throws(() => build({ write: [base] }, absent), { code: "ERR_USAGE" });
+  assert.ok(build({ read: [base] }, absent).files.hide.includes(join(base, "later/callgate")));
   assert.throws(() => build({ read: [join(base, "state")] }), { code: "ERR_USAGE" });
   mkdirSync(join(base, "state/inner"), { recursive: true });
   assert.throws(() => build({ write: [join(base, "state/inner")] }), { code: "ERR_USAGE" });

@@ -1,8 +1,9 @@
-import { realpathSync, statSync } from "node:fs";
-import { dirname, isAbsolute, join, relative, resolve } from "node:path";
+import { readFileSync, realpathSync, statSync } from "node:fs";
+import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { GateError } from "../contract/errors.ts";
 import type { Limits, Profile } from "../contract/profile.ts";
 import type { IsolationClass } from "../contract/tier.ts";
+import { checkVariable } from "./launcher.ts";
 import { INSIDE } from "./user.ts";
 
 /** Never granted, nor anything below: kernel interfaces, and the sockets of daemons that would act for a tool. */
@@ -24,6 +25,16 @@ const HOME_SECRETS = [
   ".git-credentials",
   ".bash_history",
   ".zsh_history",
+  ".python_history",
+  ".password-store",
+  ".local/share/keyrings",
+  ".cargo/credentials.toml",
+  ".pgpass",
+  ".my.cnf",
+  ".vault-token",
+  ".config/op",
+  ".mozilla",
+  ".m2/settings.xml",
 ];
 
 const SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
@@ -68,14 +79,21 @@ export function buildProfile(request: ProfileRequest): Profile {
   const named = new Set(granted);
   const opened = (path: string): boolean => granted.some((root) => isWithin(path, root));
   const secrets = HOME_SECRETS.map((name) => join(request.home, name)).filter((path) => !named.has(path));
+  const own = request.ownHidden.map(realAhead);
   const hide = [
-    ...request.files.hide.map((path) => resolve(workspace, expand(path, workspace))),
-    ...[...secrets, ...request.ownHidden].flatMap(realIfPresent),
+    ...request.files.hide.map((path) => realAhead(resolve(workspace, expand(path, workspace)))),
+    ...secrets.flatMap(realIfPresent),
+    ...own,
+    ...hostSockets(),
   ];
-  for (const path of request.ownHidden.flatMap(realIfPresent)) {
+  for (const path of own) {
     const inside = granted.find((root) => isWithin(root, path));
     if (inside !== undefined) throw neverGranted(inside);
+    // Hiding it is not enough there: a parent could be renamed away and another folder put in its place.
+    const around = write.find((root) => isWithin(path, root));
+    if (around !== undefined) throw neverWritten(around, path);
   }
+  for (const name of Object.keys(request.environment)) checkVariable(name);
   return {
     isolation: request.isolation,
     files: {
@@ -145,6 +163,31 @@ function neverGranted(path: string): GateError {
   return new GateError("ERR_USAGE", `\`${path}\` is never opened to a tool`, {
     remedy: "name the folder inside it that the tool needs",
   });
+}
+
+function neverWritten(path: string, own: string): GateError {
+  return new GateError(
+    "ERR_USAGE",
+    `\`${path}\` is never opened for writing: the gate keeps \`${own}\` in it`,
+    {
+      remedy: "name the folder inside it that the tool has to write",
+    },
+  );
+}
+
+/** Where a path leads, links followed as far as it exists: what is absent now must not appear unhidden later. */
+function realAhead(path: string): string {
+  for (let known = path, rest = ""; ; rest = join(basename(known), rest), known = dirname(known)) {
+    const [real] = realIfPresent(known);
+    if (real !== undefined) return join(real, rest);
+    if (known === dirname(known)) return path;
+  }
+}
+
+/** Sockets that processes of this host listen on: a read-only mount does not keep a tool from connecting to one. */
+function hostSockets(): readonly string[] {
+  const paths = readFileSync("/proc/net/unix", "utf8").matchAll(/ (\/[^\n]*)$/gm);
+  return [...paths].flatMap(([, path = ""]) => realIfPresent(path));
 }
 
 function realIfPresent(path: string): string[] {

@@ -1,3 +1,4 @@
+import { GateError } from "../contract/errors.ts";
 import { CANARY_PID } from "./seccomp/canary.ts";
 
 /** Descriptors of a sandbox's first program, as the gateway hands them over. */
@@ -18,33 +19,54 @@ export const FD = {
  * The launcher, for bash 5: set the rlimits, try the canary, say so, wait, read the request, close every descriptor
  * but the three, start the tool. A program that cannot be started is told apart from one that exits 127 by the `E`
  * on the control socket, which the tool itself never holds. The request comes in a file because bash reads a socket
- * byte by byte (65 ms for 100 kB).
+ * byte by byte (65 ms for 100 kB); its first two entries count the variables and the arguments, and a request that is
+ * not whole starts nothing.
+ *
+ * INVARIANT: no variable of a tool has a name that means something here: `checkVariable` refuses them.
  */
 export const LAUNCHER: string = `shopt -s execfail
 while (($#)); do ulimit "$1" "$2" || { printf 'L%s\\n' "$1" >&3; exit 126; }; shift 2; done
 LC_ALL=C
 kill -0 ${CANARY_PID} 2>&3
 printf 'R\\n' >&3
-read -r -N 1 -u 3 go || exit 126
-mapfile -d '' -u 5 m
-unset LC_ALL OLDPWD
+read -r -N 1 -u 3 CALLGATE_GO || exit 126
+mapfile -d '' -u 5 CALLGATE_REQUEST
+set -- "\${CALLGATE_REQUEST[@]}"
+if (($# < 3 || $# != $1 + $2 + 2)); then printf 'E126\\n' >&3; exit 126; fi
+unset LC_ALL OLDPWD CALLGATE_GO CALLGATE_REQUEST
 export -n PWD SHLVL
-n=$((m[0]))
-for ((i = 1; i <= n; i++)); do export "\${m[i]}"; done
-for f in /proc/self/fd/*; do f=\${f##*/}; ((f > 3)) && eval "exec $f>&-"; done
-{ exec -- "\${m[@]:n+1}"; } 3>&-
+CALLGATE_LEFT=$1
+shift 2
+while ((CALLGATE_LEFT-- > 0)); do export "$1"; shift; done
+for CALLGATE_FD in /proc/self/fd/*; do
+  CALLGATE_FD=\${CALLGATE_FD##*/}
+  ((CALLGATE_FD > 3)) && eval "exec $CALLGATE_FD>&-"
+done
+{ exec -- "$@"; } 3>&-
 printf 'E%s\\n' $? >&3
 exit 126
 `;
 
-/** What is written to the request file. */
+/** Names that bash sets or reads itself, or that this launcher uses: a tool cannot be given them. */
+const RESERVED =
+  /^(?:BASH.*|CALLGATE_.*|COMP_.*|DIRSTACK|EPOCH.*|EUID|FUNCNAME|GROUPS|HIST.*|IFS|LINENO|MAPFILE|OLDPWD|OPT(?:ARG|ERR|IND)|PIPESTATUS|POSIXLY_CORRECT|PPID|PWD|RANDOM|READLINE_.*|REPLY|SECONDS|SHELLOPTS|SHLVL|SRANDOM|UID|_)$/;
+const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
+
+/** @throws GateError `ERR_USAGE` for a variable that cannot be handed to a tool. */
+export function checkVariable(name: string): void {
+  if (VARIABLE.test(name) && !RESERVED.test(name)) return;
+  throw new GateError("ERR_USAGE", `the variable \`${name}\` cannot be given to a tool`, {
+    remedy: "choose another name: the launcher's shell keeps this one to itself",
+  });
+}
+
+/** What is written to the request file. @throws GateError `ERR_USAGE`, see `checkVariable`. */
 export function encodeRequest(
   environment: Readonly<Record<string, string>>,
   argv: readonly string[],
 ): Buffer<ArrayBuffer> {
+  for (const name of Object.keys(environment)) checkVariable(name);
   const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
-  return Buffer.from(
-    [String(variables.length), ...variables, ...argv].map((part) => `${part}\0`).join(""),
-    "utf8",
-  );
+  const parts = [String(variables.length), String(argv.length), ...variables, ...argv];
+  return Buffer.from(parts.map((part) => `${part}\0`).join(""), "utf8");
 }

@@ -24,14 +24,20 @@ export class OutputCollector {
   follow(
     stream: "stdout" | "stderr",
     fd: number,
-  ): { readonly ended: Promise<void>; readonly stop: () => void } {
+  ): { readonly ended: Promise<void>; readonly stop: () => Promise<void> } {
     const socket = new Socket({ fd, readable: true, writable: false });
     const ended = new Promise<void>((done) => {
       socket.on("data", (chunk: Buffer) => this.#take(stream, chunk));
       socket.on("error", () => done());
       socket.on("close", () => done());
     });
-    return { ended, stop: () => socket.destroy() };
+    return {
+      ended,
+      stop: async () => {
+        socket.destroy();
+        await ended;
+      },
+    };
   }
 
   result(): Output {

@@ -17,6 +17,7 @@ test("mountinfo: escapes, roots and flags", () => {
     root: "/var/lib/x",
     point: "/srv with space",
     writable: false,
+    type: "ext4",
   });
 });
 

@@ -18,6 +18,8 @@ export interface MountEntry {
   readonly root: string;
   readonly point: string;
   readonly writable: boolean;
+  /** `ext4`, `tmpfs`, `proc` and so on. */
+  readonly type: string;
 }
 
 export function readMounts(pid: number | "self"): readonly MountEntry[] {
@@ -30,7 +32,8 @@ export function parseMountinfo(text: string): readonly MountEntry[] {
     const [, , device, root, point, options] = line.split(" ");
     if (device === undefined || root === undefined || point === undefined || options === undefined) continue;
     const writable = options.split(",").includes("rw");
-    entries.push({ device, root: unescapeMount(root), point: unescapeMount(point), writable });
+    const type = line.slice(line.indexOf(" - ") + 3).split(" ")[0] ?? "";
+    entries.push({ device, root: unescapeMount(root), point: unescapeMount(point), writable, type });
   }
   return entries;
 }

@@ -46,7 +46,12 @@ export class Watch implements Disposable {
   }
 
   #look(): void {
-    const breach = this.#group.breached();
-    if (breach !== null) this.end(breach);
+    try {
+      const breach = this.#group.breached();
+      if (breach !== null) this.end(breach);
+    } catch {
+      // A limit that can no longer be read no longer bounds anything.
+      this.end("abort");
+    }
   }
 }

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -142,11 +144,26 @@ test("a value of another type is damage and no surprise", (t) => {
   store.close();
   using database = new DatabaseSync(path);
   // STRICT tables refuse this; a table that is not was made by something else.
-  database.exec(
-    "DROP TABLE head; CREATE TABLE head (one, size, root, note); INSERT INTO head VALUES (1, 'x', 'y', 'z')",
-  );
-  using damaged = openSqliteStore(path);
-  assert.throws(() => damaged.head.get(), { code: "ERR_STATE_CORRUPT" });
+  database.exec("DROP TABLE head; CREATE TABLE head (one INTEGER PRIMARY KEY, size, root, note)");
+  for (const values of ["'x', zeroblob(32), 'note'", "7, 'root', 'note'", "7, zeroblob(32), 5"]) {
+    database.exec(`INSERT OR REPLACE INTO head VALUES (1, ${values})`);
+    using damaged = openSqliteStore(path);
+    assert.throws(() => damaged.head.get(), { code: "ERR_STATE_CORRUPT" }, values);
+  }
+});
+
+test("a first opener waits for another that is laying the database out", async (t) => {
+  const path = place(t);
+  const program = `
+    const { DatabaseSync } = require("node:sqlite");
+    const database = new DatabaseSync(process.argv[1]);
+    database.exec("CREATE TABLE begun (a); BEGIN IMMEDIATE");
+    console.log("held");
+    setTimeout(() => database.exec("COMMIT"), 300);`;
+  const other = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", "-e", program, path]);
+  await once(other.stdout, "data");
+  openSqliteStore(path).close();
+  await once(other, "exit");
 });
 
 test("read-only means that nothing can be written", (t) => {

@@ -1,4 +1,5 @@
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { randomInt } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -24,6 +25,8 @@ const REMOVE_MS_MAX = 2_000;
 export class CgroupBackend implements LimitBackend {
   readonly name: string;
   readonly #homes: ControllerHomes;
+  /** Gateways in two containers may have the same pid and share a cgroup. */
+  readonly #nonce = randomInt(1e9) * 1000;
   #made = 0;
 
   constructor(homes: ControllerHomes) {
@@ -35,7 +38,7 @@ export class CgroupBackend implements LimitBackend {
 
   create(limits: Limits): LimitGroup {
     this.#made += 1;
-    return new CgroupGroup(this.#homes, `${PREFIX}${process.pid}-${this.#made}`, limits);
+    return new CgroupGroup(this.#homes, `${PREFIX}${process.pid}-${this.#nonce + this.#made}`, limits);
   }
 
   /** A gateway that was killed leaves its groups; only those of processes that are gone are removed. */
@@ -66,8 +69,13 @@ class CgroupGroup implements LimitGroup {
     }
     this.#groups = groups;
     this.enforces = new Set(groups.keys());
-    for (const path of this.#paths()) mkdirSync(path, { recursive: true });
-    this.#writeLimits();
+    try {
+      for (const path of this.#paths()) mkdirSync(path);
+      this.#writeLimits();
+    } catch (error) {
+      for (const path of this.#paths()) tryRemove(path);
+      throw error;
+    }
   }
 
   async enter(pid: number): Promise<void> {
@@ -113,7 +121,7 @@ class CgroupGroup implements LimitGroup {
       memoryBytesMax:
         memory === undefined
           ? null
-          : readNumber(join(memory.path, memory.version === 1 ? "memory.max_usage_in_bytes" : "memory.peak")),
+          : readPeak(join(memory.path, memory.version === 1 ? "memory.max_usage_in_bytes" : "memory.peak")),
     };
   }
 
@@ -190,6 +198,11 @@ function tryRemove(path: string): boolean {
 
 function readNumber(path: string): number {
   return Number(readFileSync(path, "utf8").trim());
+}
+
+/** `memory.peak` came with Linux 5.19. */
+function readPeak(path: string): number | null {
+  return existsSync(path) ? readNumber(path) : null;
 }
 
 function readField(path: string, field: string): number {

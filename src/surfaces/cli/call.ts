@@ -6,6 +6,10 @@ import { openGateOn } from "../../open-gate.ts";
 import { type CliContext, globalOptions, projectOptions } from "./context.ts";
 import { exitCodeOf, reportCall } from "./report.ts";
 import { reportTrust } from "./report-trust.ts";
+import { harmless } from "./terminal.ts";
+
+/** Each ends the call, recorded as such, and then this process as it would have. */
+const CANCELLING = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /** Makes one call through a gate of its own and prints the result. SIGINT and SIGTERM cancel it, recorded as such. */
 export async function callOnce(
@@ -19,17 +23,20 @@ export async function callOnce(
   const loaded = await loadProject(projectOptions(globals));
   if (globals.quiet !== true && globals.json !== true) announce(context, loaded);
   const abort = new AbortController();
-  const cancel = (): void => abort.abort();
-  process.once("SIGINT", cancel).once("SIGTERM", cancel);
+  const cancel = (signal: NodeJS.Signals): void => abort.abort(signal);
+  for (const signal of CANCELLING) process.once(signal, cancel);
   try {
     await using gate = await openGateOn(loaded, "one-shot");
     const live = globals.json === true ? {} : { onOutput: stream };
     const result = await gate.call(request, { ...options, ...live, signal: abort.signal });
     if (globals.json === true) terminal.out(`${JSON.stringify(result, null, 2)}\n`);
     else if (globals.quiet !== true) reportCall(terminal, result);
-    context.exitCode = exitCodeOf(result, (code) => ERRORS[code as GateErrorCode].exit);
+    const cancelled = CANCELLING.find((signal) => abort.signal.reason === signal);
+    context.exitCode = exitCodeOf(result, cancelled, (code) => ERRORS[code as GateErrorCode].exit);
   } finally {
-    process.off("SIGINT", cancel).off("SIGTERM", cancel);
+    for (const signal of CANCELLING) process.off(signal, cancel);
+    // A pipe that stays open on our side would keep this process alive after the tool is gone.
+    if (options.stdin !== undefined) process.stdin.destroy();
   }
 }
 
@@ -37,6 +44,8 @@ function announce({ terminal }: CliContext, { project }: LoadedProject): void {
   if (project.trust !== undefined) reportTrust(terminal, project);
 }
 
+/** A terminal is shown colours and no other escape: a tool could write to the clipboard or the title with those. */
 function stream(name: "stdout" | "stderr", chunk: Uint8Array): void {
-  process[name].write(chunk);
+  const target = process[name];
+  target.write(target.isTTY ? harmless(Buffer.from(chunk).toString("utf8")) : chunk);
 }

@@ -40,7 +40,10 @@ describe("init", { concurrency: 4 }, () => {
       "notes/README.md",
     ]);
     const first = readFileSync(join(desk.project, "callgate.yaml"), "utf8").split("\n")[0];
-    assert.match(first ?? "", /^# yaml-language-server: \$schema=node_modules\/callgate\/schema\/callgate\.schema\.json$/);
+    assert.match(
+      first ?? "",
+      /^# yaml-language-server: \$schema=node_modules\/callgate\/schema\/callgate\.schema\.json$/,
+    );
     assert.ok(existsSync(join(desk.state, "log.key")));
     assert.match((await desk.expect(0, "trust")).err, /trusted already/);
     assert.deepEqual((await desk.json(0, "policy", "check")).json["warnings"], []);

@@ -1,3 +1,4 @@
+import { constants } from "node:os";
 import { formatPlace, GateError } from "../../contract/errors.ts";
 import type { CallResult } from "../../contract/result.ts";
 import { type Terminal, visible } from "./terminal.ts";
@@ -84,13 +85,17 @@ function reasonsOf(result: CallResult): readonly string[] {
 }
 
 /** The exit code of `run` and `exec`: the tool's own when it exited, else what kept it. */
-export function exitCodeOf(result: CallResult, codes: (code: string) => number): number {
+export function exitCodeOf(
+  result: CallResult,
+  cancelled: NodeJS.Signals | undefined,
+  codes: (code: string) => number,
+): number {
   switch (result.outcome) {
     case "exited":
       return result.error === null ? (result.exitCode ?? 0) : codes(result.error.code);
     case "killed":
       if (result.killedBy === "wall") return 124;
-      return result.killedBy === "abort" ? 130 : 137;
+      return result.killedBy === "abort" ? 128 + constants.signals[cancelled ?? "SIGINT"] : 137;
     default:
       return codes(result.error?.code ?? "ERR_INTERNAL");
   }

@@ -37,3 +37,10 @@ export function visible(text: string): string {
     character === "\n" || character === "\t" ? character : `\\u{${character.codePointAt(0)?.toString(16)}}`,
   );
 }
+
+/** A tool's own output for a terminal: colours, carriage returns and backspaces pass, what `visible` shows does not. */
+export function harmless(text: string): string {
+  return text.replace(/\u001b\[[0-9;]*m|[\r\b]|[\s\S]/gu, (part) =>
+    part.startsWith("\u001b[") || part === "\r" || part === "\b" ? part : visible(part),
+  );
+}

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import {
+  chmodSync,
   chownSync,
   existsSync,
   mkdirSync,
@@ -12,7 +13,9 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
+import { PassThrough } from "node:stream";
 import { describe, test } from "node:test";
 import { GateError } from "../../../contract/errors.ts";
 import type { KilledBy } from "../../../contract/execution.ts";
@@ -147,7 +150,94 @@ describe("a call in bubblewrap", () => {
   });
 });
 
+describe("a tool's variables cannot speak to the launcher", () => {
+  for (const name of ["UID", "IFS", "BASH_ENV", "CALLGATE_LEFT", "_", "SHLVL", "PPID", "m[0]", "a b"]) {
+    test(`\`${name}\` is refused`, async () => {
+      await using bench = openBench();
+      assert.throws(() => bench.profile({ environment: { [name]: "1" } }), { code: "ERR_USAGE" });
+    });
+  }
+
+  test("every one-letter name arrives with a value that looks like a command", async () => {
+    await using bench = openBench();
+    const letters = [..."abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"];
+    const value = "a[$(printf E127 >&3; kill -9 $$)]";
+    const environment = Object.fromEntries(letters.map((name) => [name, value]));
+    const profile = bench.profile({ environment });
+    const { stdout, stderr } = await bench.run(
+      ["sh", "-c", 'echo "$n|$i|$m|$f|$PATH"; printenv | grep -c "^[a-zA-Z]=a"'],
+      { profile },
+    );
+    assert.equal(stderr, "");
+    const [shown = "", count] = stdout.trim().split("\n");
+    assert.ok(shown.startsWith(`${value}|${value}|${value}|${value}|/`), shown);
+    assert.equal(count, "52");
+  });
+});
+
 describe("what a tool can reach", () => {
+  test("a parent of a protected path cannot be moved aside", async () => {
+    await using bench = openBench();
+    makeOwned(join(bench.workspace, "conf"));
+    makeOwned(join(bench.workspace, "conf/policies"));
+    writeFileSync(join(bench.workspace, "conf/policies/p.cedar"), "permit");
+    const profile = bench.profile({
+      files: { read: [], write: ["."], hide: [] },
+      ownProtected: [join(bench.workspace, "conf/policies/p.cedar")],
+    });
+    await bench.run(["sh", "-c", "mv conf gone; mv conf/policies gone; echo fine > conf/new"], { profile });
+    assert.equal(readFileSync(join(bench.workspace, "conf/policies/p.cedar"), "utf8"), "permit");
+    assert.equal(readFileSync(join(bench.workspace, "conf/new"), "utf8"), "fine\n");
+  });
+
+  test("a path to hide is hidden whatever link it is named through", async () => {
+    await using bench = openBench();
+    writeFileSync(join(bench.workspace, ".env"), "TOKEN=1");
+    const link = join(bench.workspace, "../link");
+    symlinkSync(bench.workspace, link);
+    const profile = bench.profile({ files: { read: ["."], write: [], hide: [join(link, ".env")] } });
+    assert.equal((await bench.run(["cat", ".env"], { profile })).stdout, "");
+  });
+
+  test("a daemon's socket inside a readable folder cannot be connected to", async () => {
+    await using bench = openBench();
+    const path = join(bench.workspace, "d.sock");
+    const server = createServer((socket) => socket.end("HOST")).listen(path);
+    await once(server, "listening");
+    chmodSync(path, 0o777);
+    const script = `use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => "d.sock"); print $s ? <$s> : "refused"`;
+    const { stdout } = await bench.run(["perl", "-e", script]);
+    server.close();
+    assert.equal(stdout, "refused");
+  });
+
+  test("the host's /proc below a granted folder stops the call", {
+    skip: bySysadmin ? false : "only root mounts",
+  }, async () => {
+    await using bench = openBench();
+    mkdirSync(join(bench.workspace, "p"));
+    execFileSync("mount", ["-t", "proc", "proc", join(bench.workspace, "p")]);
+    try {
+      await using sandbox = await bench.driver.open(bench.profile());
+      assert.match((await sandbox.inspect()).mounts.evidence, /p is the host's proc/);
+    } finally {
+      execFileSync("umount", [join(bench.workspace, "p")]);
+    }
+  });
+
+  test("one call's input never reaches another, and no descriptor stays open", async () => {
+    await using bench = openBench();
+    await bench.run(["true"]);
+    const before = readdirSync("/proc/self/fd").length;
+    const sources = Array.from({ length: 5 }, () => new PassThrough());
+    for (const stdin of sources) await bench.run(["true"], { stdin });
+    const late = bench.run(["sh", "-c", "sleep 0.2; echo mine; echo mine >&2"]);
+    for (const source of sources) source.write("LEAK\n");
+    const { stdout, stderr } = await late;
+    assert.equal(stdout + stderr, "mine\nmine\n");
+    assert.ok(readdirSync("/proc/self/fd").length <= before);
+  });
+
   test("the workspace is readable and not writable; /tmp and home are its own and gone afterwards", async () => {
     await using bench = openBench();
     const { stdout, stderr } = await bench.run([
@@ -299,6 +389,14 @@ describe("limits name themselves", () => {
       assert.equal(execution.denials[0]?.kind, "limit");
     });
   }
+
+  test("a tool that exits as if a signal had ended it, exited", {
+    skip: hasCgroup ? false : "no cgroup counts here",
+  }, async () => {
+    await using bench = openBench();
+    const { execution } = await bench.run(["sh", "-c", "exit 152"]);
+    assert.equal(execution.outcome === "exited" && execution.exitCode, 152);
+  });
 
   test("truncated output keeps the first bytes and counts the rest", async () => {
     await using bench = openBench();

@@ -65,8 +65,10 @@ export class BubblewrapDriver implements Driver {
   }
 
   async open(profile: Profile): Promise<Sandbox> {
-    const group = this.#limits.create(profile.limits);
+    const undo: (() => void)[] = [];
     try {
+      const group = this.#limits.create(profile.limits);
+      undo.push(() => this.#track(group.remove()));
       if (profile.treeLimits) requireTreeLimits(group);
       const staging = stageGrants(profile, this.#user);
       const sourceOf = staging === undefined ? {} : { sourceOf: staging.sourceOf };
@@ -76,13 +78,17 @@ export class BubblewrapDriver implements Driver {
         enforced: group.enforces,
         ...sourceOf,
       });
+      const pipes = await this.#pipes.claim(3);
+      undo.push(() => {
+        for (const pipe of pipes) pipe.release();
+      });
       const parts: Parts = {
         plan,
         staging: staging?.command ?? [],
         profile,
         group,
         user: this.#user,
-        pipes: await this.#pipes.claim(3),
+        pipes,
         stray: this.#stray,
         seccomp: {
           digest: this.#seccomp.digest,
@@ -97,7 +103,7 @@ export class BubblewrapDriver implements Driver {
       };
       return await BubblewrapSandbox.start(parts);
     } catch (error) {
-      this.#track(group.remove());
+      for (const step of undo) step();
       throw error instanceof GateError ? error : buildError(error);
     }
   }

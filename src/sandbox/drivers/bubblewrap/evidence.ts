@@ -157,6 +157,13 @@ function mountsAsPlanned(seen: readonly MountEntry[], { mounts: planned, absent 
         wrong.push(`${mount.point} is another folder`);
     }
   }
+  const ofPlan = new Map(planned.map((mount) => [mount.point, mount]));
+  for (const { point, type } of seen) {
+    // Ours are made for the sandbox, or are the null device over a hidden file: neither has a source.
+    const mount = ofPlan.get(point);
+    const ours = /^\/(?:proc|dev)(?:\/|$)/.test(point) || (mount !== undefined && mount.source === undefined);
+    if (!ours && KERNEL_FILE_SYSTEMS.has(type)) wrong.push(`${point} is the host's ${type}`);
+  }
   const writable = planned.filter((mount) => mount.writable).map((mount) => mount.point);
   for (const entry of seen) {
     if (!entry.writable || isKernelDevice(entry.point)) continue;
@@ -166,6 +173,13 @@ function mountsAsPlanned(seen: readonly MountEntry[], { mounts: planned, absent 
   const count = `${seen.length} mounts, writable: ${writable.join(", ")}`;
   return verified(wrong.length === 0, wrong.length === 0 ? count : wrong.join("; "));
 }
+
+/** Interfaces to the host's kernel: one that lies below a granted folder comes in with it, and is never meant. */
+const KERNEL_FILE_SYSTEMS: ReadonlySet<string> = new Set(
+  "proc sysfs cgroup cgroup2 devtmpfs devpts debugfs tracefs securityfs bpf configfs mqueue pstore efivarfs".split(
+    " ",
+  ),
+);
 
 /** The device nodes that bubblewrap binds one by one. */
 function isKernelDevice(point: string): boolean {
@@ -179,7 +193,7 @@ function descriptors(launcher: number, init: number): Control {
   for (const pid of [launcher, init]) {
     for (const [fd, target] of readDescriptors(pid)) {
       // bubblewrap's init waits on an event descriptor and a signal descriptor: neither names a file.
-      if (expected.has(fd) || target.startsWith("anon_inode:")) continue;
+      if (expected.has(fd) || /^anon_inode:\[(?:eventfd|signalfd)\]$/.test(target)) continue;
       if (target === "/dev/null") continue;
       stray.push(`${fd} ${target}`);
     }

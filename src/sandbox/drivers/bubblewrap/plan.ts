@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import type { Limits, Profile } from "../../../contract/profile.ts";
 import { isWithin } from "../../grants.ts";
 import type { HostLayout } from "../../host.ts";
@@ -172,6 +173,10 @@ class MountList {
 
   #masked(): void {
     const { hide, protect } = this.#profile.files;
+    // A mount point cannot be renamed: with each folder on the way made one, no parent can be moved aside.
+    const masked = [...protect, ...hide.filter((path) => this.#facts.kindOf(path) !== "absent")];
+    const between = masked.flatMap((path) => foldersBetween(this.#profile, path));
+    for (const path of [...new Set(between)].sort()) this.#bind(path, true);
     for (const path of protect) this.#bind(path, false);
     for (const path of hide) {
       if (hide.some((other) => other !== path && isWithin(path, other))) continue;
@@ -199,4 +204,14 @@ class MountList {
     this.#args.push(writable ? "--bind" : "--ro-bind", from, path);
     this.#mounts.push({ point: path, writable, source });
   }
+}
+
+/** The folders above `path` and below the grant that holds it, where that grant may be written. */
+function foldersBetween({ files }: Profile, path: string): readonly string[] {
+  const holding = [...files.read, ...files.write].filter((grant) => isWithin(path, grant));
+  const root = holding.toSorted((a, b) => b.length - a.length)[0];
+  const folders: string[] = [];
+  if (root === undefined || root === path || !files.write.includes(root)) return folders;
+  for (let folder = dirname(path); folder !== root; folder = dirname(folder)) folders.push(folder);
+  return folders;
 }

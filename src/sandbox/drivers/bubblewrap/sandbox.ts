@@ -105,21 +105,22 @@ export class BubblewrapSandbox implements Sandbox {
     this.#used = true;
     const { limits, environment } = this.#parts.profile;
     const request = encodeRequest(environment, command.argv);
-    writeSync(this.#ends.request, request, 0, request.length, 0);
+    writeWhole(this.#ends.request, request);
     const started = performance.now();
     using watch = new Watch(limits, this.#parts.group, () => this.#killTree(), options.signal);
     const output = new OutputCollector(limits.outputBytes, () => watch.end("output"), options.onOutput);
     const streams = [output.follow("stdout", this.#ends.stdout), output.follow("stderr", this.#ends.stderr)];
-    feed(this.#ends.stdin, command.stdin, limits.inputBytes, () => watch.end("input"));
+    const input = feed(this.#ends.stdin, command.stdin, limits.inputBytes, () => watch.end("input"));
     this.#control.write("g");
     const code = await this.#exited;
     const wallMs = performance.now() - started;
     this.#killTree();
     await this.#cleared();
     await within(CLEAR_MS_MAX, Promise.all(streams.map((stream) => stream.ended)));
-    for (const stream of streams) stream.stop();
+    // The pipes go to other calls after this one: nothing may be left that still writes to them or reads from them.
+    await Promise.all([input.close(), ...streams.map((stream) => stream.stop())]);
     const ran = { ...output.result(), usage: { wallMs, ...this.#parts.group.usage() } };
-    const reason = watch.reason() ?? (code === 128 + os.signals.SIGXCPU ? "cpu" : null);
+    const reason = watch.reason() ?? (this.#metCpuRlimit(code) ? "cpu" : null);
     if (reason !== null) {
       const denials: Denial[] =
         reason === "abort"
@@ -140,6 +141,11 @@ export class BubblewrapSandbox implements Sandbox {
     for (const fd of this.#used ? [this.#ends.request] : Object.values(this.#ends)) closeSync(fd);
     for (const pipe of this.#parts.pipes) pipe.release();
     this.#parts.onClosed(this.#parts.group.remove());
+  }
+
+  /** Without a cgroup the rlimit's signal is all there is to go by; a tool that exits 152 by itself reads the same. */
+  #metCpuRlimit(code: number | null): boolean {
+    return !this.#parts.group.enforces.has("cpu") && code === 128 + os.signals.SIGXCPU;
   }
 
   #read(): Controls {
@@ -217,6 +223,13 @@ export class BubblewrapSandbox implements Sandbox {
       // It is a matter of microseconds, unless many processes or much memory have to go.
       await (waited < SPIN_MS_MAX ? nextTurn() : sleep(1));
     }
+  }
+}
+
+/** A request that is cut short would be another command. */
+function writeWhole(fd: number, bytes: Uint8Array): void {
+  for (let written = 0; written < bytes.length; ) {
+    written += writeSync(fd, bytes, written, bytes.length - written, written);
   }
 }
 

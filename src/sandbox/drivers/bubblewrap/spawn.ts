@@ -52,6 +52,9 @@ export function spawnBubblewrap(parts: Parts): { readonly child: ChildProcess; r
     const identity = steppedBack ? { uid: parts.user.uid, gid: parts.user.gid } : {};
     const child = spawn(program, args, { stdio, env: {}, cwd: "/", ...identity });
     return { child, ends: { stdin: stdin.write, stdout: stdout.read, stderr: stderr.read, request } };
+  } catch (error) {
+    for (const fd of [stdin.write, stdout.read, stderr.read, request]) closeSync(fd);
+    throw error;
   } finally {
     for (const fd of opened) closeSync(fd);
   }

@@ -25,12 +25,12 @@ $_ += 0 for $unshare, $uid, $gid, $count; # perl hands a string to the kernel as
 sub call { my ($what, $number, @call) = @_; my $r = syscall $number, @call; $r >= 0 or die "$what: $!\\n"; $r }
 # A user namespace that maps each owner to the sandbox's user: only its descriptor is used.
 sub mapping {
-  my $owner = shift;
+  my ($owner, $group) = @_;
   pipe my $up, my $ready; pipe my $wait, my $down;
   my $child = fork // die "fork: $!\\n";
   if (!$child) { call('unshare', $unshare, 0x10000000); syswrite $ready, 'x'; sysread $wait, my $x, 1; exec '/bin/true' }
   close $ready; sysread $up, my $x, 1 or die "a user namespace was refused\\n";
-  for (['uid_map', "$owner $uid 1"], ['gid_map', "$owner $gid 1"]) {
+  for (['uid_map', "$owner $uid 1"], ['gid_map', "$group $gid 1"]) {
     open my $map, '>', "/proc/$child/$$_[0]" or die "$$_[0]: $!\\n";
     syswrite $map, $$_[1] or die "$$_[0]: $!\\n";
   }
@@ -43,10 +43,10 @@ call('unshare', $unshare, 0x20000);
 call('propagation', 442, -100, "/\\0", 0x8000, pack('Q4', 0, 0, 1 << 19, 0), 32);
 my @trees;
 for (1 .. $count) {
-  my ($path, $at, $owner, $access, $kind) = splice @ARGV, 0, 5;
+  my ($path, $at, $owner, $group, $access, $kind) = splice @ARGV, 0, 6;
   my $tree = call($path, 428, -100, "$path\\0", 0x88001);
   if ($owner != $uid) {
-    my $ns = $maps{$owner} //= mapping($owner);
+    my $ns = $maps{"$owner:$group"} //= mapping($owner, $group);
     my $mapped = eval { call('idmap', 442, $tree, "\\0", 0x9000, pack('Q4', 0x100000, 0, 0, fileno $ns), 32); 1 };
     die "$path: its file system cannot map owners; run as its owner instead\\n" if !$mapped && $access eq 'w';
   }
@@ -91,6 +91,7 @@ export function stageGrants({ files }: Profile, user: HostUser): Staging | undef
     path,
     staged,
     String(statSync(path).uid),
+    String(statSync(path).gid),
     writes ? "w" : "r",
     isFolder ? "d" : "f",
   ]);
