@@ -3,6 +3,8 @@ import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ERRORS } from "../src/contract/errors.ts";
+import { openGate } from "../src/open-gate.ts";
+import { createProject } from "./project.fixture.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 
@@ -39,4 +41,19 @@ test("links between the documents lead somewhere", () => {
       assert.ok(globSync(target, { cwd: folder }).length > 0, `${file} links to ${target}`);
     }
   }
+});
+
+test("the README's tool runs, and its policy is valid beside it", async () => {
+  const readme = readFileSync(join(ROOT, "README.md"), "utf8");
+  const [manifest = ""] = /(?<=```yaml\n)[^`]+/.exec(readme) ?? [];
+  const [policy = ""] = /(?<=```cedar\n)[^`]+/.exec(readme) ?? [];
+  using project = createProject({
+    "callgate.yaml": "version: 1\n",
+    "tools/count.yaml": manifest,
+    "policies/readme.cedar": `${policy}\n@id("all") permit (principal is User, action, resource);\n`,
+    "lines.txt": "a\nb\n",
+  });
+  await using gate = await openGate({ workingDirectory: project.workspace, state: project.state });
+  const result = await gate.call({ tool: "text.count", input: { path: "lines.txt" } });
+  assert.equal(result.stdout, "2 lines.txt\n");
 });

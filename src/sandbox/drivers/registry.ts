@@ -23,9 +23,13 @@ export function createDrivers(host: DriverHost): readonly Driver[] {
 export function selectDriver(profile: Profile, drivers: readonly Driver[]): Driver {
   const ofClass = drivers.filter((driver) => driver.supports.isolation.includes(profile.isolation));
   if (ofClass.length === 0) {
-    throw new GateError("ERR_DRIVER_UNAVAILABLE", `no driver here gives \`${profile.isolation}\` isolation`, {
-      remedy: "run `callgate doctor` to see which classes this host can give",
-    });
+    throw new GateError(
+      "ERR_DRIVER_UNAVAILABLE",
+      `this version has no driver for \`${profile.isolation}\` isolation`,
+      {
+        remedy: "run `callgate doctor` to see which classes this host can give",
+      },
+    );
   }
   const missing = ofClass.map((driver) => inexpressible(profile, driver));
   const chosen = ofClass.find((_, index) => missing[index] === undefined);

@@ -9,7 +9,7 @@ const COMMANDS: Readonly<
   Record<string, { readonly summary: string; readonly load: () => Promise<Register> }>
 > = {
   demo: {
-    summary: "twenty seconds of what the gate does, with no configuration",
+    summary: "what the gate does, in some seconds and with no configuration",
     load: async () => (await import("./commands/demo.ts")).registerDemo,
   },
   init: {

@@ -37,12 +37,12 @@ export function registerExec(program: Command, context: CliContext): void {
     .option("--read <PATH>", "a path to read; may be given again", collect)
     .option("--write <PATH>", "a path to write; may be given again", collect)
     .option("--hide <PATH>", "a path to hide inside what is readable; may be given again", collect)
-    .option("--net <HOST[:PORT]>", "a host to reach; may be given again", collect)
+    .option("--net <HOST[:PORT]>", "a host to reach (not in this version: refused)", collect)
     .option("--env <K[=V]>", "a variable; without a value this process's own; may be given again", collect)
     .addOption(
       new Option("--preset <NAME>", "files and variables a toolchain needs").choices(Object.keys(PRESETS)),
     )
-    .option("--tty", "give the command this terminal")
+    .option("--tty", "give the command this terminal (not in this version: refused)")
     .option("--cwd <DIR>", "the folder to start in")
     .option("--time <DURATION>", "wall time, such as 30s")
     .option("--memory <SIZE>", "memory of the whole tree, such as 512MiB")
