@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { constants } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { Desk, ended, until } from "./cli.fixture.ts";
@@ -139,7 +140,7 @@ describe("processes", { concurrency: 2 }, () => {
       const end = ended(child);
       await until(child, "ready");
       child.kill(signal);
-      assert.equal((await end).code, 130);
+      assert.equal((await end).code, 128 + constants.signals[signal]);
       assert.deepEqual(processesWith(mark), []);
       const { json } = await desk.json(0, "log", "show", "--call", "last");
       const entries = json["entries"] as unknown as {
