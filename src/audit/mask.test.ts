@@ -81,3 +81,7 @@ test("whatever surrounds it, the secret is gone, and bytes and text agree", () =
     }),
   );
 });
+
+test("a secret with a replacement character of its own is masked too", () => {
+  assert.equal(new Masker(["\ufffdsecret"]).text("a \ufffdsecret b"), "a [masked] b");
+});

@@ -61,7 +61,10 @@ export class Masker {
     for (const form of secrets.flatMap(formsOf)) forms.set(form.toString("latin1"), form);
     // The longest first: where one secret is part of another, no rest of the longer one stays behind.
     this.#forms = [...forms.values()].sort((a, b) => b.length - a.length);
-    this.#texts = this.#forms.map((form) => form.toString("utf8")).filter((text) => !text.includes("\ufffd"));
+    // A form that is no text stands in no text; one that holds U+FFFD itself is one.
+    this.#texts = this.#forms
+      .filter((form) => Buffer.from(form.toString("utf8")).equals(form))
+      .map((form) => form.toString("utf8"));
   }
 
   text(text: string): string {
