@@ -10,7 +10,7 @@ import { blocked, type CallStep, ran, stopped } from "./step.ts";
 const MIB = 1024 * 1024;
 /** Where a program of bash finds out whether it can reach somebody. Only ever run in a sandbox. */
 const DIAL = 'exec 3<>"/dev/tcp/$1/$2"';
-const FORK_BOMB = "bomb() { bomb | bomb & }; bomb; wait";
+const FORK_BOMB = "bomb() { bomb | bomb & wait; }; bomb";
 
 function exec(request: ExecRequest): CallRequest {
   return { tool: "callgate.exec", input: new ExecInput(request) };
