@@ -2,17 +2,17 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ExecInput } from "../src/catalog/exec-input.ts";
 import { openGate } from "../src/open-gate.ts";
-import { BubblewrapSandbox } from "../src/sandbox/drivers/bubblewrap/sandbox.ts";
+import { CellSandbox } from "../src/sandbox/cell.ts";
 import { createProject } from "./project.fixture.ts";
 
 test("a control that the kernel does not show ends the call before anything runs", async (context) => {
   using project = createProject({});
-  const inspect = BubblewrapSandbox.prototype.inspect;
-  context.mock.method(BubblewrapSandbox.prototype, "inspect", async function (this: BubblewrapSandbox) {
+  const inspect = CellSandbox.prototype.inspect;
+  context.mock.method(CellSandbox.prototype, "inspect", async function (this: CellSandbox) {
     const controls = await inspect.call(this);
     return { ...controls, seccomp: { state: "unavailable", basis: "verified", evidence: "mode 0" } as const };
   });
-  const release = context.mock.method(BubblewrapSandbox.prototype, "release");
+  const release = context.mock.method(CellSandbox.prototype, "release");
   await using gate = await openGate({
     workingDirectory: project.workspace,
     state: project.state,

@@ -1,5 +1,4 @@
-import { Socket } from "node:net";
-import { Transform } from "node:stream";
+import { Transform, type Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
 /** A feed under way. Closing it waits until nothing can be written any more, whoever holds the source. */
@@ -12,25 +11,24 @@ export interface Feed {
  * fault of the feed; more bytes than the input limit end the call.
  */
 export function feed(
-  fd: number,
+  target: Writable,
   input: Uint8Array | NodeJS.ReadableStream | undefined,
   bytesMax: number,
   onExcess: () => void,
 ): Feed {
-  const socket = new Socket({ fd, readable: false, writable: true });
-  const closed = new Promise<void>((done) => socket.on("close", () => done()));
-  socket.on("error", () => {}); // EPIPE: the tool stopped reading
+  const closed = new Promise<void>((done) => target.on("close", () => done()));
+  target.on("error", () => {}); // EPIPE: the tool stopped reading
   let piped: Promise<unknown> = Promise.resolve();
-  if (input === undefined) socket.end();
+  if (input === undefined) target.end();
   else if (input instanceof Uint8Array) {
     if (input.length > bytesMax) onExcess();
-    socket.end(input.subarray(0, bytesMax));
+    target.end(input.subarray(0, bytesMax));
   } else {
-    piped = pipeline(input, counted(bytesMax, onExcess), socket).catch(() => {});
+    piped = pipeline(input, counted(bytesMax, onExcess), target).catch(() => {});
   }
   return {
     close: async () => {
-      socket.destroy();
+      target.destroy();
       await Promise.all([closed, piped]);
     },
   };

@@ -1,4 +1,4 @@
-import { Socket } from "node:net";
+import type { Readable } from "node:stream";
 import type { Output } from "../contract/execution.ts";
 
 /** Keeps the first bytes of a tool's output, counts all of them, and says when there are too many. */
@@ -20,21 +20,20 @@ export class OutputCollector {
     this.#onOutput = onOutput;
   }
 
-  /** Reads one pipe to its end; resolves when no process holds its writing end any more, or `stop` is called. */
+  /** Reads one stream to its end; resolves when no process holds its writing end any more, or `stop` is called. */
   follow(
     stream: "stdout" | "stderr",
-    fd: number,
+    source: Readable,
   ): { readonly ended: Promise<void>; readonly stop: () => Promise<void> } {
-    const socket = new Socket({ fd, readable: true, writable: false });
     const ended = new Promise<void>((done) => {
-      socket.on("data", (chunk: Buffer) => this.#take(stream, chunk));
-      socket.on("error", () => done());
-      socket.on("close", () => done());
+      source.on("data", (chunk: Buffer) => this.#take(stream, chunk));
+      source.on("error", () => done());
+      source.on("close", () => done());
     });
     return {
       ended,
       stop: async () => {
-        socket.destroy();
+        source.destroy();
         await ended;
       },
     };

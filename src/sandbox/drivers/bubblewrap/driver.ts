@@ -2,6 +2,7 @@ import { chmodSync, lstatSync, mkdirSync, readFileSync, renameSync, writeFileSyn
 import { join } from "node:path";
 import { GateError } from "../../../contract/errors.ts";
 import type { Profile } from "../../../contract/profile.ts";
+import { CellSandbox } from "../../cell.ts";
 import type { Diagnosis, Driver, DriverSupport, Sandbox } from "../../driver.ts";
 import { type HostLayout, readHostLayout } from "../../host.ts";
 import { LIMITED, type LimitBackend, type LimitGroup } from "../../limits/backend.ts";
@@ -10,9 +11,10 @@ import { PipeStore } from "../../pipes.ts";
 import { strayDescriptors } from "../../procfs.ts";
 import { type DefaultSeccomp, defaultSeccomp, seccompArch } from "../../seccomp/default.ts";
 import type { HostUser } from "../../user.ts";
+import { BubblewrapCell, type Parts } from "./cell.ts";
 import { planBubblewrap } from "./plan.ts";
 import { probeBubblewrap } from "./probe.ts";
-import { BubblewrapSandbox, type Parts } from "./sandbox.ts";
+
 import { stageGrants } from "./staging.ts";
 
 export interface BubblewrapOptions {
@@ -67,9 +69,10 @@ export class BubblewrapDriver implements Driver {
   async open(profile: Profile): Promise<Sandbox> {
     const undo: (() => void)[] = [];
     try {
-      const group = this.#limits.create(profile.limits);
+      const group = this.#limits.create();
       undo.push(() => this.#track(group.remove()));
       if (profile.treeLimits) requireTreeLimits(group);
+      group.limit(profile.limits);
       const staging = stageGrants(profile, this.#user);
       const sourceOf = staging === undefined ? {} : { sourceOf: staging.sourceOf };
       const plan = planBubblewrap(profile, {
@@ -101,7 +104,7 @@ export class BubblewrapDriver implements Driver {
         requestPath: join(this.#folder, `request-${process.pid}-${process.hrtime.bigint()}`),
         onClosed: (removal) => this.#track(removal),
       };
-      return await BubblewrapSandbox.start(parts);
+      return new CellSandbox(this.name, await BubblewrapCell.start(parts));
     } catch (error) {
       for (const step of undo) step();
       throw error instanceof GateError ? error : buildError(error);

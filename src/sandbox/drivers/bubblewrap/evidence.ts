@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, readlinkSync } from "node:fs";
 import type { Control, Controls } from "../../../contract/execution.ts";
 import type { Digest } from "../../../contract/ids.ts";
+import type { Dialogue } from "../../dialogue.ts";
 import { FD } from "../../launcher.ts";
 import type { LimitGroup } from "../../limits/backend.ts";
 import { locate, type MountEntry, readDescriptors, readMounts, readStatus } from "../../procfs.ts";
@@ -17,21 +18,21 @@ export interface Expected {
   readonly limits: LimitGroup;
 }
 
-/** A waiting sandbox: pids as the host counts them, and what the launcher said of the canary. */
+/** A waiting sandbox: pids as the host counts them, and what the launcher said. */
 export interface Waiting {
   readonly init: number;
   readonly launcher: number;
-  readonly canary: string;
+  readonly dialogue: Dialogue;
 }
 
 /** Reads every control from `/proc`, at the moment it is called. Nothing here trusts what was asked for. */
 export function readEvidence(waiting: Waiting, expected: Expected): Controls {
-  const { launcher, init } = waiting;
+  const { launcher, init, dialogue } = waiting;
   const status = readStatus(launcher);
   const mounts = readMounts(launcher);
   return {
     namespaces: namespaces(launcher),
-    seccomp: seccomp(status, waiting.canary, expected.seccomp),
+    seccomp: seccomp(status, dialogue.canaryErrno, expected.seccomp),
     no_new_privs: verified(status.get("NoNewPrivs") === "1", `NoNewPrivs ${status.get("NoNewPrivs")}`),
     capabilities: capabilities(status),
     read_only_root: readOnlyRoot(mounts),
@@ -73,9 +74,8 @@ function namespaces(pid: number): Control {
 }
 
 /** Mode 2 and a filter count say that some filter is loaded; the canary's number says that it is this one. */
-function seccomp(status: ReadonlyMap<string, string>, canary: string, asked: Expected["seccomp"]): Control {
+function seccomp(status: ReadonlyMap<string, string>, answered: number, asked: Expected["seccomp"]): Control {
   const [mode, filters] = [status.get("Seccomp"), status.get("Seccomp_filters") ?? "?"];
-  const answered = Number(/Unknown error (\d+)/.exec(canary)?.[1] ?? Number.NaN);
   return verified(
     mode === "2" && answered === asked.canaryErrno,
     `mode ${mode}, filters ${filters}, canary ${answered} of ${asked.canaryErrno}, program ${asked.digest}`,

@@ -4,7 +4,7 @@ import type { Readable } from "node:stream";
 import { GateError } from "../../../contract/errors.ts";
 import { FD } from "../../launcher.ts";
 import { openForReading, openForWriting } from "../../pipes.ts";
-import type { Parts } from "./sandbox.ts";
+import type { Parts } from "./cell.ts";
 
 const BWRAP = "/usr/bin/bwrap";
 const MESSAGE_BYTES_MAX = 2_000;

@@ -1,0 +1,145 @@
+import { constants as os } from "node:os";
+import type { Readable, Writable } from "node:stream";
+import type { Capability } from "../contract/capability.ts";
+import { GateError } from "../contract/errors.ts";
+import type { Controls, Denial, Execution, KilledBy, Unstarted } from "../contract/execution.ts";
+import type { Profile } from "../contract/profile.ts";
+import { within } from "./deadline.ts";
+import type { StartFailure } from "./dialogue.ts";
+import type { Command, ReleaseOptions, Sandbox } from "./driver.ts";
+import { feed } from "./feed.ts";
+import { encodeRequest } from "./launcher.ts";
+import type { LimitGroup } from "./limits/backend.ts";
+import { OutputCollector } from "./output.ts";
+import { Watch } from "./watch.ts";
+
+/** How long the kernel, or a runtime, may take to clear a killed sandbox. */
+export const CLEAR_MS_MAX = 5_000;
+
+/** The gateway's ends of a tool's standard three. Taken once, when the tool is let in. */
+export interface Streams {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+}
+
+/** What a driver has built: a launcher that waits, fully confined, and the means to watch it and to end it. */
+export interface Cell {
+  readonly profile: Profile;
+  readonly group: LimitGroup;
+  /** Reads, now, what is true of the waiting sandbox. */
+  inspect(): Promise<Controls>;
+  attach(): Streams;
+  /** Hands the launcher its request, whole, and lets it go. @see encodeRequest */
+  letGo(request: Uint8Array): void;
+  /** The tool's exit code, or 128 and a signal's number; null where the runtime itself was killed. */
+  readonly exited: Promise<number | null>;
+  /** Asked after `exited`: what the launcher said if it could not start the tool. */
+  startFailure(): StartFailure | undefined;
+  /** Kills whatever is inside, double forks included. Never throws; may be called often, and after the end. */
+  kill(): void;
+  /** Resolves when nothing of it lives any more, or after `CLEAR_MS_MAX`. */
+  cleared(): Promise<void>;
+  /** Gives back what the driver holds: pipes, groups, folders. Called once, after `cleared`. */
+  dispose(): Promise<void>;
+}
+
+/** The life of every sandbox, whoever built it: inspected, let go once, watched, cleared, thrown away. */
+export class CellSandbox implements Sandbox {
+  readonly driver: string;
+  readonly #cell: Cell;
+  #used = false;
+  #closed = false;
+
+  constructor(driver: string, cell: Cell) {
+    this.driver = driver;
+    this.#cell = cell;
+  }
+
+  async inspect(): Promise<Controls> {
+    return await this.#cell.inspect();
+  }
+
+  async release(_capability: Capability, command: Command, options: ReleaseOptions = {}): Promise<Execution> {
+    if (this.#used) throw new GateError("ERR_INTERNAL", "a sandbox is used once");
+    this.#used = true;
+    const cell = this.#cell;
+    const { limits, environment } = cell.profile;
+    const request = encodeRequest(environment, command.argv);
+    const started = performance.now();
+    using watch = new Watch(limits, cell.group, () => cell.kill(), options.signal);
+    const output = new OutputCollector(limits.outputBytes, () => watch.end("output"), options.onOutput);
+    const { stdin, stdout, stderr } = cell.attach();
+    const streams = [output.follow("stdout", stdout), output.follow("stderr", stderr)];
+    const input = feed(stdin, command.stdin, limits.inputBytes, () => watch.end("input"));
+    cell.letGo(request);
+    const code = await cell.exited;
+    const wallMs = performance.now() - started;
+    cell.kill();
+    await cell.cleared();
+    await within(CLEAR_MS_MAX, Promise.all(streams.map((stream) => stream.ended)));
+    // Pipes go to other calls after this one: nothing may be left that still writes to them or reads from them.
+    await Promise.all([input.close(), ...streams.map((stream) => stream.stop())]);
+    const ran = { ...output.result(), usage: { wallMs, ...cell.group.usage() } };
+    const reason = watch.reason() ?? (this.#metCpuRlimit(code) ? "cpu" : null);
+    if (reason !== null) {
+      return { outcome: "killed", killedBy: reason, ...ran, denials: limitDenials(reason, cell.profile) };
+    }
+    const failure = cell.startFailure();
+    if (failure !== undefined) return unstarted(command, failure);
+    return { outcome: "exited", ...exitOf(code), ...ran, denials: [] };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#cell.kill();
+    await this.#cell.exited;
+    await this.#cell.cleared();
+    await this.#cell.dispose();
+  }
+
+  /** Without a cgroup the rlimit's signal is all there is to go by; a tool that exits 152 by itself reads the same. */
+  #metCpuRlimit(code: number | null): boolean {
+    return !this.#cell.group.enforces.has("cpu") && code === 128 + os.signals.SIGXCPU;
+  }
+}
+
+/** A sandbox's init reports a signal as 128 and its number, so a tool that exits so itself reads the same. */
+function exitOf(code: number | null): { readonly exitCode: number; readonly signal: NodeJS.Signals | null } {
+  const exitCode = code ?? 128 + os.signals.SIGKILL;
+  const signal = Object.entries(os.signals).find(([, number]) => 128 + number === exitCode)?.[0];
+  return { exitCode, signal: (signal ?? null) as NodeJS.Signals | null };
+}
+
+function unstarted({ argv }: Command, { why, errno }: StartFailure): Unstarted {
+  return {
+    outcome: "unstarted",
+    code: "ERR_COMMAND_START",
+    message: `\`${argv[0]}\` ${why} inside the sandbox${errno === undefined ? "" : ` (${errno})`}`,
+    remedy: "install it under /usr, or grant the folder that holds it with `read`",
+  };
+}
+
+function limitDenials(reason: KilledBy, profile: Profile): readonly Denial[] {
+  return reason === "abort" ? [] : [{ kind: "limit", what: reason, why: limitText(reason, profile) }];
+}
+
+function limitText(reason: Exclude<KilledBy, "abort">, { limits }: Profile): string {
+  switch (reason) {
+    case "wall":
+      return `ran longer than ${limits.wallMs} ms`;
+    case "cpu":
+      return `used more than ${limits.cpuMs} ms of processor time`;
+    case "memory":
+      return `used more than ${limits.memoryBytes} bytes of memory`;
+    case "processes":
+      return `had more than ${limits.processes} processes`;
+    case "output":
+      return `wrote more than ${limits.outputBytes} bytes`;
+    case "input":
+      return `was given more than ${limits.inputBytes} bytes of input`;
+    default:
+      return reason satisfies never;
+  }
+}
