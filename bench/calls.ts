@@ -54,6 +54,7 @@ function bareArguments(): readonly string[] {
     host: readHostLayout(),
     kindOf: () => "absent",
     enforced: new Set(),
+    native: false,
   });
   const bare: string[] = [];
   for (let i = 0; args[i] !== "--"; i += 1) {

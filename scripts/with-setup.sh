@@ -58,6 +58,9 @@ if [ -n "$missing" ]; then
   rm -f "$log"
 fi
 
+# 3. The native launcher, where there is a compiler.
+sh native/build.sh
+
 case $job in
 setup) say "everything is here" ;;
 demo) exec node bin/callgate.js demo ;;

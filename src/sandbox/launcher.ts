@@ -1,4 +1,5 @@
 import { GateError } from "../contract/errors.ts";
+import type { Rlimit, RlimitName } from "./limits/rlimit.ts";
 import { CANARY_PID } from "./seccomp/canary.ts";
 
 /** Descriptors of a sandbox's first program, as the gateway hands them over. */
@@ -7,13 +8,66 @@ export const FD = {
   control: 3,
   /** bubblewrap's `--info-fd`; closed by it. */
   info: 4,
-  /** A file without a name: environment and argument vector, NUL-separated, written at release. */
+  /** A file without a name: variables and arguments, NUL-terminated, written at release. */
   request: 5,
   /** The seccomp program; closed by bubblewrap. */
   seccomp: 6,
   /** The first of the small files that bubblewrap copies in. */
   data: 7,
 } as const;
+
+/** A file that no Landlock rule names: it can be opened before the rules hold, and not after. */
+export const LANDLOCK_TRIAL = "/run/landlock-trial";
+
+/** What Landlock lets the tool reach, folders and files by their paths inside. */
+export interface LandlockRules {
+  /** Listed, not read. */
+  readonly list: readonly string[];
+  readonly read: readonly string[];
+  readonly write: readonly string[];
+  /** Devices and `/proc`: opened for writing, nothing made in them. */
+  readonly devices: readonly string[];
+}
+
+export interface LauncherFacts {
+  /** Where the native launcher is found inside; unset: bash serves, without Landlock. */
+  readonly native?: string;
+  readonly rlimits: readonly Rlimit[];
+  readonly landlock: LandlockRules;
+}
+
+/** The command that a sandbox is built around: `native/launch.c` where it was built, else bash. */
+export function launcherCommand({ native, rlimits, landlock }: LauncherFacts): readonly string[] {
+  if (native === undefined) {
+    return ["/usr/bin/bash", "--norc", "--noprofile", "-c", LAUNCHER, "launcher", ...rlimits.flatMap(ulimit)];
+  }
+  const rules = (option: string, paths: readonly string[]): string[] =>
+    paths.flatMap((path) => [option, path]);
+  return [
+    native,
+    ...rlimits.flatMap(({ name, soft, hard }) => ["-l", `${RESOURCES[name].number}`, `${soft}`, `${hard}`]),
+    ...["-c", `${CANARY_PID}`, "-t", LANDLOCK_TRIAL],
+    ...rules("-s", landlock.list),
+    ...rules("-r", landlock.read),
+    ...rules("-w", landlock.write),
+    ...rules("-d", landlock.devices),
+  ];
+}
+
+/** setrlimit(2)'s numbers, the same on x86-64 and arm64, and bash's letter and unit for each. */
+const RESOURCES: Readonly<Record<RlimitName, { number: number; letter: string; unit: number }>> = {
+  cpu: { number: 0, letter: "t", unit: 1 },
+  fileSize: { number: 1, letter: "f", unit: 1024 },
+  data: { number: 2, letter: "d", unit: 1024 },
+  core: { number: 4, letter: "c", unit: 1024 },
+  processes: { number: 6, letter: "u", unit: 1 },
+  openFiles: { number: 7, letter: "n", unit: 1 },
+};
+
+function ulimit({ name, soft, hard }: Rlimit): string[] {
+  const { letter, unit } = RESOURCES[name];
+  return [`-S${letter}`, `${Math.ceil(soft / unit)}`, `-H${letter}`, `${Math.ceil(hard / unit)}`];
+}
 
 /**
  * The launcher, for bash 5: set the rlimits, try the canary, say so, wait, read the request, close every descriptor

@@ -34,7 +34,8 @@ export interface Ran {
 /** Tests of a driver stand below the gate, so no capability was drawn; the type is what is tested elsewhere. */
 export const UNCHECKED: Capability = Object.freeze({}) as never;
 
-export function openBench(limits?: LimitBackend): Bench {
+/** @param launcher null: bash, also where the native launcher was built. */
+export function openBench(limits?: LimitBackend, launcher?: null): Bench {
   const base = mkdtempSync(join(tmpdir(), "callgate-bench-"));
   const workspace = join(base, "workspace");
   mkdirSync(workspace);
@@ -49,6 +50,7 @@ export function openBench(limits?: LimitBackend): Bench {
     folder,
     user: sandboxUser(workspace),
     ...(limits === undefined ? {} : { limits }),
+    ...(launcher === undefined ? {} : { launcher }),
   });
   const profile: Bench["profile"] = (request = {}, bounds = {}) =>
     buildProfile({

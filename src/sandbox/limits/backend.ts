@@ -9,13 +9,15 @@ export type Limited = (typeof LIMITED)[number];
 export interface LimitBackend {
   /** `cgroup v2`, `cgroup v1`, `cgroup hybrid` or `rlimit`. */
   readonly name: string;
-  /** Makes an empty group with the limits written. */
-  create(limits: Limits): LimitGroup;
+  /** Makes an empty group without limits: one can be made before it is known what will run in it. */
+  create(): LimitGroup;
 }
 
 export interface LimitGroup {
   /** Which limits this group enforces for the whole tree; the others are left to rlimits. */
   readonly enforces: ReadonlySet<Limited>;
+  /** Writes the limits; once, and before the tool is let in. @throws the kernel's error for one that cannot be written. */
+  limit(limits: Limits): void;
   /**
    * Puts a process in, and with it all that it starts from then on. The kernel takes milliseconds over it, so a sandbox
    * is put in while it is being built.
@@ -30,4 +32,10 @@ export interface LimitGroup {
   usage(): { readonly cpuMs: number | null; readonly memoryBytesMax: number | null };
   /** Removes the group; waits for the kernel to let go of dead processes. */
   remove(): Promise<void>;
+}
+
+/** The evidence of a group whose limits were never written. */
+export function noLimits(): Readonly<Record<Limited, Control>> {
+  const none: Control = { state: "unavailable", basis: "verified", evidence: "no limits were written" };
+  return { memory: none, processes: none, cpu: none };
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Control, KilledBy } from "../../contract/execution.ts";
 import type { Limits } from "../../contract/profile.ts";
-import { LIMITED, type LimitBackend, type Limited, type LimitGroup } from "./backend.ts";
+import { LIMITED, type LimitBackend, type Limited, type LimitGroup, noLimits } from "./backend.ts";
 import { SANDBOX_TASKS } from "./rlimit.ts";
 
 /** One controller where it lives: v1 gives each its own tree, v2 one tree for all. */
@@ -36,9 +36,9 @@ export class CgroupBackend implements LimitBackend {
     this.#removeOrphans();
   }
 
-  create(limits: Limits): LimitGroup {
+  create(): LimitGroup {
     this.#made += 1;
-    return new CgroupGroup(this.#homes, `${PREFIX}${process.pid}-${this.#nonce + this.#made}`, limits);
+    return new CgroupGroup(this.#homes, `${PREFIX}${process.pid}-${this.#nonce + this.#made}`);
   }
 
   /** A gateway that was killed leaves its groups; only those of processes that are gone are removed. */
@@ -55,12 +55,11 @@ export class CgroupBackend implements LimitBackend {
 class CgroupGroup implements LimitGroup {
   readonly enforces: ReadonlySet<Limited>;
   readonly #groups: ReadonlyMap<Limited, { readonly version: 1 | 2; readonly path: string }>;
-  readonly #limits: Limits;
   readonly #name: string;
+  #limits: Limits | undefined;
 
-  constructor(homes: ControllerHomes, name: string, limits: Limits) {
+  constructor(homes: ControllerHomes, name: string) {
     this.#name = name;
-    this.#limits = limits;
     const groups = new Map<Limited, { version: 1 | 2; path: string }>();
     for (const controller of LIMITED) {
       const home = homes[controller];
@@ -71,11 +70,15 @@ class CgroupGroup implements LimitGroup {
     this.enforces = new Set(groups.keys());
     try {
       for (const path of this.#paths()) mkdirSync(path);
-      this.#writeLimits();
     } catch (error) {
       for (const path of this.#paths()) tryRemove(path);
       throw error;
     }
+  }
+
+  limit(limits: Limits): void {
+    this.#writeLimits(limits);
+    this.#limits = limits;
   }
 
   async enter(pid: number): Promise<void> {
@@ -89,13 +92,15 @@ class CgroupGroup implements LimitGroup {
   }
 
   evidence(pid: number): Readonly<Record<Limited, Control>> {
+    const limits = this.#limits;
+    if (limits === undefined) return noLimits();
     const membership = readFileSync(`/proc/${pid}/cgroup`, "utf8");
     return {
-      memory: this.#control("memory", membership, (version) =>
+      memory: this.#control("memory", limits, membership, (version) =>
         version === 1 ? ["memory.limit_in_bytes"] : ["memory.max"],
       ),
-      processes: this.#control("processes", membership, () => ["pids.max"]),
-      cpu: this.#control("cpu", membership, () => []),
+      processes: this.#control("processes", limits, membership, () => ["pids.max"]),
+      cpu: this.#control("cpu", limits, membership, () => []),
     };
   }
 
@@ -104,7 +109,7 @@ class CgroupGroup implements LimitGroup {
     if (this.#count("memory", { 1: "memory.oom_control", 2: "memory.events" }, "oom_kill") > 0)
       return "memory";
     if (this.#count("processes", { 1: "pids.events", 2: "pids.events" }, "max") > 0) return "processes";
-    if (cpuMs !== null && cpuMs > this.#limits.cpuMs) return "cpu";
+    if (cpuMs !== null && this.#limits !== undefined && cpuMs > this.#limits.cpuMs) return "cpu";
     return null;
   }
 
@@ -136,10 +141,10 @@ class CgroupGroup implements LimitGroup {
     return new Set([...this.#groups.values()].map((group) => group.path));
   }
 
-  #writeLimits(): void {
+  #writeLimits(limits: Limits): void {
     const memory = this.#groups.get("memory");
     const processes = this.#groups.get("processes");
-    const bytes = String(this.#limits.memoryBytes);
+    const bytes = String(limits.memoryBytes);
     if (memory?.version === 1) {
       writeFileSync(join(memory.path, "memory.limit_in_bytes"), bytes);
       writeIfPresent(join(memory.path, "memory.memsw.limit_in_bytes"), bytes);
@@ -149,21 +154,26 @@ class CgroupGroup implements LimitGroup {
       writeIfPresent(join(memory.path, "memory.oom.group"), "1");
     }
     if (processes !== undefined) {
-      writeFileSync(join(processes.path, "pids.max"), String(this.#limits.processes + SANDBOX_TASKS));
+      writeFileSync(join(processes.path, "pids.max"), String(limits.processes + SANDBOX_TASKS));
     }
   }
 
-  #control(name: Limited, membership: string, files: (version: 1 | 2) => readonly string[]): Control {
+  #control(
+    name: Limited,
+    limits: Limits,
+    membership: string,
+    files: (version: 1 | 2) => readonly string[],
+  ): Control {
     const group = this.#groups.get(name);
     if (group === undefined)
       return { state: "unavailable", basis: "verified", evidence: "no cgroup controller" };
     const leaf = group.path.slice(group.path.lastIndexOf("/"));
     const inside = membership.split("\n").some((line) => line.endsWith(leaf));
     const read = files(group.version).map((file) => [file, readNumber(join(group.path, file))] as const);
-    const asked = name === "memory" ? this.#limits.memoryBytes : this.#limits.processes + SANDBOX_TASKS;
+    const asked = name === "memory" ? limits.memoryBytes : limits.processes + SANDBOX_TASKS;
     const kept = read.every(([, value]) => value <= asked);
     const shown = read.map(([file, value]) => `${file} ${value}`);
-    if (name === "cpu") shown.push(`counted, killed past ${this.#limits.cpuMs} ms`);
+    if (name === "cpu") shown.push(`counted, killed past ${limits.cpuMs} ms`);
     return {
       state: inside && kept ? "enforced" : "unavailable",
       basis: "verified",

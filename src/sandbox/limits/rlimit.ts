@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { Control } from "../../contract/execution.ts";
 import type { Limits } from "../../contract/profile.ts";
-import type { LimitBackend, Limited, LimitGroup } from "./backend.ts";
+import { type LimitBackend, type Limited, type LimitGroup, noLimits } from "./backend.ts";
 
 /**
  * Where no cgroup can be had. The launcher sets the rlimits; they bound each process (memory, processor time)
@@ -10,16 +10,16 @@ import type { LimitBackend, Limited, LimitGroup } from "./backend.ts";
 export class RlimitBackend implements LimitBackend {
   readonly name = "rlimit";
 
-  create(limits: Limits): LimitGroup {
-    return new RlimitGroup(limits);
+  create(): LimitGroup {
+    return new RlimitGroup();
   }
 }
 
 class RlimitGroup implements LimitGroup {
   readonly enforces: ReadonlySet<Limited> = new Set();
-  readonly #limits: Limits;
+  #limits: Limits | undefined;
 
-  constructor(limits: Limits) {
+  limit(limits: Limits): void {
     this.#limits = limits;
   }
 
@@ -30,11 +30,13 @@ class RlimitGroup implements LimitGroup {
   }
 
   evidence(pid: number): Readonly<Record<Limited, Control>> {
+    const limits = this.#limits;
+    if (limits === undefined) return noLimits();
     const text = readFileSync(`/proc/${pid}/limits`, "utf8");
     return {
-      memory: rlimitControl(text, "Max data size", this.#limits.memoryBytes, "per process"),
-      processes: rlimitControl(text, "Max processes", this.#limits.processes + SANDBOX_TASKS, "per user"),
-      cpu: rlimitControl(text, "Max cpu time", cpuSeconds(this.#limits) + 1, "per process"),
+      memory: rlimitControl(text, "Max data size", limits.memoryBytes, "per process"),
+      processes: rlimitControl(text, "Max processes", limits.processes + SANDBOX_TASKS, "per user"),
+      cpu: rlimitControl(text, "Max cpu time", cpuSeconds(limits) + 1, "per process"),
     };
   }
 
@@ -51,6 +53,30 @@ class RlimitGroup implements LimitGroup {
 
 /** Processes of ours beside a tool: bubblewrap outside, and its init inside. */
 export const SANDBOX_TASKS = 2;
+
+/** One rlimit of every process inside: bytes, seconds or a count. */
+export interface Rlimit {
+  readonly name: RlimitName;
+  readonly soft: number;
+  readonly hard: number;
+}
+
+export type RlimitName = "cpu" | "fileSize" | "data" | "core" | "processes" | "openFiles";
+
+/** What a launcher sets: always those that bound one process, and the others where no cgroup bounds the tree. */
+export function rlimitsFor(limits: Limits, enforced: ReadonlySet<Limited>): readonly Rlimit[] {
+  const both = (name: RlimitName, value: number): Rlimit => ({ name, soft: value, hard: value });
+  const rlimits = [
+    both("core", 0),
+    both("openFiles", limits.openFiles),
+    both("fileSize", limits.fileSizeBytes),
+    // The soft limit ends a process with SIGXCPU, which names itself; the hard one a second later does not.
+    { name: "cpu", soft: cpuSeconds(limits), hard: cpuSeconds(limits) + 1 } as const,
+  ];
+  if (!enforced.has("memory")) rlimits.push(both("data", limits.memoryBytes));
+  if (!enforced.has("processes")) rlimits.push(both("processes", limits.processes + SANDBOX_TASKS));
+  return rlimits;
+}
 
 /** The rlimit that backs the processor limit, whole seconds, rounded up. */
 export function cpuSeconds(limits: Limits): number {

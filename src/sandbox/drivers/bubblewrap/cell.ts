@@ -14,6 +14,7 @@ import { FD } from "../../launcher.ts";
 import type { LimitGroup } from "../../limits/backend.ts";
 import type { Pipe } from "../../pipes.ts";
 import { hasEnded, readChildren, readStartTicks } from "../../procfs.ts";
+import type { Explanation } from "../../seccomp/notify.ts";
 import type { HostUser } from "../../user.ts";
 import { readEvidence } from "./evidence.ts";
 import type { Plan } from "./plan.ts";
@@ -37,7 +38,11 @@ export interface Parts {
   readonly pipes: readonly Pipe[];
   readonly stray: readonly number[];
   readonly seccomp: { readonly path: string; readonly digest: Digest; readonly canaryErrno: number };
+  /** Starts the supervisor that answers for the filter; unset: the filter answers by itself. */
+  readonly explain?: (launcher: number) => Promise<Explanation>;
   readonly files: readonly string[];
+  /** The native launcher on the host; unset: bash serves. */
+  readonly launcher: string | undefined;
   readonly requestPath: string;
   readonly onClosed: (removal: Promise<void>) => void;
 }
@@ -53,6 +58,7 @@ export class BubblewrapCell implements Cell {
   #init = 0;
   #initTicks: string | undefined;
   #launcher = 0;
+  #explanation: Explanation | undefined;
 
   private constructor(parts: Parts, child: ChildProcess, ends: Ends) {
     this.#parts = parts;
@@ -104,6 +110,10 @@ export class BubblewrapCell implements Cell {
     }
   }
 
+  get explanation(): Explanation | undefined {
+    return this.#explanation;
+  }
+
   attach(): Streams {
     this.#attached = true;
     const reading = (fd: number): Socket => new Socket({ fd, readable: true, writable: false });
@@ -143,6 +153,7 @@ export class BubblewrapCell implements Cell {
 
   async dispose(): Promise<void> {
     this.#control.destroy();
+    this.#explanation?.close();
     for (const fd of this.#attached ? [this.#ends.request] : Object.values(this.#ends)) closeSync(fd);
     for (const pipe of this.#parts.pipes) pipe.release();
     this.#parts.onClosed(this.#parts.group.remove());
@@ -167,6 +178,7 @@ export class BubblewrapCell implements Cell {
     const [launcher] = readChildren(init);
     if (launcher === undefined) throw this.#startError();
     this.#launcher = launcher;
+    this.#explanation = await this.#parts.explain?.(launcher);
     await entered;
     // What bubblewrap started before it was itself put in, is put in now.
     for (const pid of [init, launcher]) if (!this.#parts.group.holds(pid)) await this.#parts.group.enter(pid);

@@ -1,15 +1,18 @@
 import { chmodSync, lstatSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { GateError } from "../../../contract/errors.ts";
+import type { Digest } from "../../../contract/ids.ts";
 import type { Profile } from "../../../contract/profile.ts";
 import { CellSandbox } from "../../cell.ts";
 import type { Diagnosis, Driver, DriverSupport, Sandbox } from "../../driver.ts";
 import { type HostLayout, readHostLayout } from "../../host.ts";
 import { LIMITED, type LimitBackend, type LimitGroup } from "../../limits/backend.ts";
 import { detectLimits } from "../../limits/detect.ts";
+import { nativeProgram } from "../../native.ts";
 import { PipeStore } from "../../pipes.ts";
 import { strayDescriptors } from "../../procfs.ts";
 import { type DefaultSeccomp, defaultSeccomp, seccompArch } from "../../seccomp/default.ts";
+import type { SeccompArch } from "../../seccomp/profile.ts";
 import type { HostUser } from "../../user.ts";
 import { BubblewrapCell, type Parts } from "./cell.ts";
 import { planBubblewrap } from "./plan.ts";
@@ -22,6 +25,8 @@ export interface BubblewrapOptions {
   readonly folder: string;
   readonly user: HostUser;
   readonly limits?: LimitBackend;
+  /** Unset: the native launcher where it was built; null: bash, even there. */
+  readonly launcher?: string | null;
 }
 
 /** Isolation class `process`: namespaces, seccomp, no capabilities, an unprivileged host user. */
@@ -32,14 +37,17 @@ export class BubblewrapDriver implements Driver {
     network: ["none"],
     maskedPaths: true,
     airlock: true,
+    explainsSyscalls: true,
   };
   readonly #folder: string;
   readonly #user: HostUser;
   readonly #host: HostLayout;
   readonly #limits: LimitBackend;
   readonly #pipes: PipeStore;
+  readonly #arch: SeccompArch;
   readonly #seccomp: DefaultSeccomp;
   readonly #stray: readonly number[];
+  readonly #launcher: string | undefined;
   readonly #kept = new Set<string>();
   readonly #removals = new Set<Promise<void>>();
 
@@ -57,8 +65,11 @@ export class BubblewrapDriver implements Driver {
         remedy: "run it on x86-64 or arm64",
       });
     }
+    this.#arch = arch;
     this.#seccomp = defaultSeccomp(arch);
     this.#stray = strayDescriptors();
+    this.#launcher =
+      (options.launcher === undefined ? nativeProgram("launch") : options.launcher) ?? undefined;
     mkdirSync(options.folder, { recursive: true, mode: 0o700 });
   }
 
@@ -79,6 +90,7 @@ export class BubblewrapDriver implements Driver {
         host: this.#host,
         kindOf,
         enforced: group.enforces,
+        native: this.#launcher !== undefined,
         ...sourceOf,
       });
       const pipes = await this.#pipes.claim(3);
@@ -93,14 +105,11 @@ export class BubblewrapDriver implements Driver {
         user: this.#user,
         pipes,
         stray: this.#stray,
-        seccomp: {
-          digest: this.#seccomp.digest,
-          canaryErrno: this.#seccomp.canaryErrno,
-          path: this.#keep(`seccomp-${this.#seccomp.digest.slice(7, 23)}`, this.#seccomp.program),
-        },
+        ...(await this.#filter(profile)),
         files: plan.files.map(({ path, content }, index) =>
           content === undefined ? path : this.#keep(`file-${index}`, Buffer.from(content)),
         ),
+        launcher: this.#launcher,
         requestPath: join(this.#folder, `request-${process.pid}-${process.hrtime.bigint()}`),
         onClosed: (removal) => this.#track(removal),
       };
@@ -111,6 +120,21 @@ export class BubblewrapDriver implements Driver {
     }
   }
 
+  /** The filter that bubblewrap loads; a run that explains has another, and a supervisor. */
+  async #filter({ explainSyscalls }: Profile): Promise<Pick<Parts, "seccomp" | "explain">> {
+    const { digest, program, canaryErrno } = this.#seccomp;
+    if (explainSyscalls !== true)
+      return { seccomp: { digest, canaryErrno, path: this.#keepProgram(digest, program) } };
+    const { explainSyscalls: explain, requireExplainable } = await import("../../seccomp/notify.ts");
+    const { explainPrograms } = await import("../../seccomp/explain-program.ts");
+    requireExplainable();
+    const asking = explainPrograms(this.#arch);
+    return {
+      seccomp: { digest: asking.digest, canaryErrno, path: this.#keepProgram(asking.digest, asking.outer) },
+      explain: (launcher) => explain(launcher, this.#user, this.#arch),
+    };
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#removals);
   }
@@ -119,6 +143,10 @@ export class BubblewrapDriver implements Driver {
   #track(removal: Promise<void>): void {
     this.#removals.add(removal);
     void removal.finally(() => this.#removals.delete(removal));
+  }
+
+  #keepProgram(digest: Digest, program: Uint8Array): string {
+    return this.#keep(`seccomp-${digest.slice(7, 23)}`, program);
   }
 
   /** Writes a small file of ours unless it is already there to the byte; looked at once in a driver's life. */

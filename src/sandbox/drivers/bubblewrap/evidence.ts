@@ -1,7 +1,8 @@
 import { existsSync, readFileSync, readlinkSync } from "node:fs";
+import { constants as os } from "node:os";
 import type { Control, Controls } from "../../../contract/execution.ts";
 import type { Digest } from "../../../contract/ids.ts";
-import type { Dialogue } from "../../dialogue.ts";
+import type { Dialogue, LandlockTrial } from "../../dialogue.ts";
 import { FD } from "../../launcher.ts";
 import type { LimitGroup } from "../../limits/backend.ts";
 import { locate, type MountEntry, readDescriptors, readMounts, readStatus } from "../../procfs.ts";
@@ -37,11 +38,7 @@ export function readEvidence(waiting: Waiting, expected: Expected): Controls {
     capabilities: capabilities(status),
     read_only_root: readOnlyRoot(mounts),
     user: user(launcher, status, expected.user),
-    lsm: {
-      state: "unavailable",
-      basis: "verified",
-      evidence: "no Landlock rules: they need the native launcher",
-    },
+    lsm: landlock(dialogue.landlock),
     ...expected.limits.evidence(launcher),
     network: network(launcher),
     environment: environment(launcher),
@@ -80,6 +77,23 @@ function seccomp(status: ReadonlyMap<string, string>, answered: number, asked: E
     mode === "2" && answered === asked.canaryErrno,
     `mode ${mode}, filters ${filters}, canary ${answered} of ${asked.canaryErrno}, program ${asked.digest}`,
   );
+}
+
+/** The kernel shows nobody a process's Landlock rules: the launcher tries a file that none of them names. */
+function landlock(trial: LandlockTrial | undefined): Control {
+  if (trial === undefined) return unavailable("no Landlock rules: they need the native launcher");
+  if (trial.abi === 0) return unavailable("this kernel has no Landlock of ABI 2 or newer");
+  const { abi, errnoBefore, errnoAfter } = trial;
+  const bites = errnoBefore === 0 && errnoAfter === os.errno.EACCES;
+  return {
+    state: bites ? "enforced" : "unavailable",
+    basis: "probed",
+    evidence: `Landlock ABI ${abi}; a file that no rule names: errno ${errnoBefore} before, ${errnoAfter} after`,
+  };
+}
+
+function unavailable(evidence: string): Control {
+  return { state: "unavailable", basis: "verified", evidence };
 }
 
 function capabilities(status: ReadonlyMap<string, string>): Control {

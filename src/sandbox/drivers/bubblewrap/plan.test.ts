@@ -33,6 +33,7 @@ const FACTS: PlanFacts = {
   },
   kindOf: (path) => (path.includes("keys") ? "dir" : "file"),
   enforced: new Set(["memory", "processes", "cpu"]),
+  native: false,
 };
 
 /** Set CALLGATE_GOLDEN=write to accept a change of the plan after reading it. */
@@ -52,7 +53,14 @@ test("a profile with everything in it, limits by cgroup", () => {
 
 test("without a cgroup the launcher is given rlimits for memory and processes", () => {
   const { args } = planBubblewrap(PROFILE, { ...FACTS, enforced: new Set() });
-  assert.deepEqual(args.slice(-4), ["-d", String(512 * 1024), "-u", "66"]);
+  assert.deepEqual(args.slice(-8), [
+    ...["-Sd", String(512 * 1024), "-Hd", String(512 * 1024)],
+    ...["-Su", "66", "-Hu", "66"],
+  ]);
+});
+
+test("the native launcher is an open file, and Landlock knows the same mounts", () => {
+  golden("plan-native", shown(planBubblewrap(PROFILE, { ...FACTS, native: true })));
 });
 
 test("grants come parents first, then protected paths, then hidden ones", () => {

@@ -1,10 +1,10 @@
 import { dirname } from "node:path";
-import type { Limits, Profile } from "../../../contract/profile.ts";
+import type { Profile } from "../../../contract/profile.ts";
 import { isWithin } from "../../grants.ts";
 import type { HostLayout } from "../../host.ts";
-import { FD, LAUNCHER } from "../../launcher.ts";
+import { FD, LANDLOCK_TRIAL, type LandlockRules, launcherCommand } from "../../launcher.ts";
 import type { Limited } from "../../limits/backend.ts";
-import { cpuSeconds, SANDBOX_TASKS } from "../../limits/rlimit.ts";
+import { rlimitsFor } from "../../limits/rlimit.ts";
 import { INSIDE } from "../../user.ts";
 
 /** One thing mounted in the sandbox, as the evidence must find it again. */
@@ -39,11 +39,13 @@ export interface PlanFacts {
   readonly kindOf: (path: string) => "dir" | "file" | "absent";
   /** Limits that a cgroup enforces; the others become rlimits. */
   readonly enforced: ReadonlySet<Limited>;
+  /** Whether `native/launch.c` was built; else bash serves. */
+  readonly native: boolean;
   /** From where a granted path is bound; unset: from itself. */
   readonly sourceOf?: (path: string) => string;
 }
 
-/** The few files of `/etc` that are made rather than shared: they name nobody on the host. */
+/** The few files that are made rather than shared: they name nobody on the host. */
 const MADE_FILES: readonly PlannedFile[] = [
   {
     path: "/etc/passwd",
@@ -53,6 +55,7 @@ const MADE_FILES: readonly PlannedFile[] = [
   { path: "/etc/nsswitch.conf", content: "passwd: files\ngroup: files\nhosts: files\nservices: files\n" },
   { path: "/etc/hosts", content: "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n" },
   { path: "/etc/resolv.conf", content: "" },
+  { path: LANDLOCK_TRIAL, content: "" },
 ];
 
 const NAMESPACES = ["--unshare-all", "--unshare-user", "--disable-userns"];
@@ -68,6 +71,11 @@ const IDENTITY = [
 ];
 /** Killed with the gateway; no controlling terminal to push input into. */
 const LIFETIME = ["--die-with-parent", "--new-session"];
+
+/** The native launcher comes in as an open file after the small ones: nothing of it is seen in the file system. */
+export function launcherDescriptor(files: readonly PlannedFile[]): number {
+  return FD.data + files.length;
+}
 
 /** Profile -> bubblewrap arguments. Pure: the same profile and facts give the same plan. */
 export function planBubblewrap(profile: Profile, facts: PlanFacts): Plan {
@@ -100,8 +108,11 @@ export function planBubblewrap(profile: Profile, facts: PlanFacts): Plan {
       "--seccomp",
       `${FD.seccomp}`,
       "--",
-      ...["/usr/bin/bash", "--norc", "--noprofile", "-c", LAUNCHER, "launcher"],
-      ...rlimitArguments(profile.limits, facts.enforced),
+      ...launcherCommand({
+        ...(facts.native ? { native: `/proc/self/fd/${launcherDescriptor(files)}` } : {}),
+        rlimits: rlimitsFor(profile.limits, facts.enforced),
+        landlock: landlockRules(mounts),
+      }),
     ],
     mounts,
     absent,
@@ -109,19 +120,18 @@ export function planBubblewrap(profile: Profile, facts: PlanFacts): Plan {
   };
 }
 
-/** Pairs for bash's `ulimit`: hard and soft. Memory in KiB, file size in KiB, processor time in seconds. */
-function rlimitArguments(limits: Limits, enforced: ReadonlySet<Limited>): string[] {
-  const pairs: [string, number][] = [
-    ["-c", 0],
-    ["-n", limits.openFiles],
-    ["-f", Math.ceil(limits.fileSizeBytes / 1024)],
-    // The soft limit ends a process with SIGXCPU, which names itself; the hard one a second later does not.
-    ["-St", cpuSeconds(limits)],
-    ["-Ht", cpuSeconds(limits) + 1],
-  ];
-  if (!enforced.has("memory")) pairs.push(["-d", Math.floor(limits.memoryBytes / 1024)]);
-  if (!enforced.has("processes")) pairs.push(["-u", limits.processes + SANDBOX_TASKS]);
-  return pairs.flatMap(([flag, value]) => [flag, String(value)]);
+/** The plan's mounts as Landlock sees them; what is made in `/etc` and nowhere else lies in no mount of its own. */
+function landlockRules(mounts: readonly PlannedMount[]): LandlockRules {
+  const devices = ["/dev", "/proc"];
+  const points = mounts.filter(
+    ({ point }) => point !== "/" && point !== "/proc/sys" && !devices.includes(point),
+  );
+  return {
+    list: ["/"],
+    read: ["/etc", ...points.filter((mount) => !mount.writable).map((mount) => mount.point)],
+    write: points.filter((mount) => mount.writable).map((mount) => mount.point),
+    devices,
+  };
 }
 
 /** Collects bubblewrap's mount arguments and, beside each, what the evidence should find. */

@@ -5,6 +5,7 @@ import { GateError } from "../../../contract/errors.ts";
 import { FD } from "../../launcher.ts";
 import { openForReading, openForWriting } from "../../pipes.ts";
 import type { Parts } from "./cell.ts";
+import { launcherDescriptor } from "./plan.ts";
 
 const BWRAP = "/usr/bin/bwrap";
 const MESSAGE_BYTES_MAX = 2_000;
@@ -45,6 +46,8 @@ export function spawnBubblewrap(parts: Parts): { readonly child: ChildProcess; r
   ];
   stdio[FD.seccomp] = open(parts.seccomp.path, constants.O_RDONLY);
   for (const [index, path] of parts.files.entries()) stdio[FD.data + index] = open(path, constants.O_RDONLY);
+  if (parts.launcher !== undefined)
+    stdio[launcherDescriptor(parts.plan.files)] = open(parts.launcher, constants.O_RDONLY);
   cover(stdio, parts.stray, () => open("/dev/null", constants.O_RDONLY));
   try {
     const [program = BWRAP, ...args] = [...parts.staging, BWRAP, ...parts.plan.args];

@@ -1,0 +1,398 @@
+/*
+ * The launcher: the first program of ours inside a sandbox. It sets rlimits and Landlock rules, tries the canaries,
+ * says that it is ready, waits to be let go, and becomes the tool. `wait` is its other half, outside: a process that
+ * waits, already in its cgroup and with its descriptors in place, to become whatever builds the sandbox.
+ *
+ *     launch [-l NUMBER SOFT HARD]... [-c PID] [-t PATH [-s|-r|-w|-d PATH]...]     inside
+ *     launch wait                                                                  outside
+ *
+ * -l  setrlimit(2)
+ * -t  Landlock (landlock(7)): PATH, which no rule names, is opened before and after; then the rules: -s list
+ *     folders, -r read and execute, -w also write, -d devices and /proc
+ * -c  kill(PID, 0), for a pid that the seccomp program answers with an errno of its own
+ *
+ * Descriptors: 3 a socket, lines up, one byte down; 5 the request, NUL-terminated words, the first two of them counts:
+ * variables and arguments. Up: `C<errno>` canary, `K<abi> <before> <after>` Landlock, `R` ready, `L<what>` could not be
+ * set up, `X<errno>` the tool could not be started. src/sandbox/dialogue.ts reads them.
+ *
+ * Nothing here is best effort: what cannot be done ends the launcher before anything is let in.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { CONTROL_FD = 3, REQUEST_FD = 5 };
+/* Linux bounds all arguments and variables together (execve(2)): 6 MiB, three quarters of the largest stack. */
+enum { REQUEST_BYTES_MAX = 8 << 20, WORDS_MAX = 1 << 20, PATH_BYTES_MAX = 4096, EXIT_NOT_STARTED = 126 };
+
+/* Rights by the ABI that brought them; the kernel's header here may be older than the kernel. */
+#define FS_RIGHTS_ABI_1 ((UINT64_C(1) << 13) - 1)
+#define FS_REFER (UINT64_C(1) << 13)
+#define FS_TRUNCATE (UINT64_C(1) << 14)
+#define FS_IOCTL_DEV (UINT64_C(1) << 15)
+#define SCOPE_ABSTRACT_UNIX_SOCKET (UINT64_C(1) << 0)
+#define SCOPE_SIGNAL (UINT64_C(1) << 1)
+#define RIGHTS_READ (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+#define RIGHTS_DEVICE \
+  (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_WRITE_FILE | FS_TRUNCATE | \
+   FS_IOCTL_DEV)
+/* Everything but making devices; an ioctl on one is for -d. */
+#define RIGHTS_WRITE \
+  ((FS_RIGHTS_ABI_1 & ~(uint64_t)(LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK)) | FS_REFER | \
+   FS_TRUNCATE)
+/* What a rule on a single file may name (landlock(7), landlock_add_rule(2): EINVAL otherwise). */
+#define RIGHTS_OF_FILE \
+  (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | FS_TRUNCATE | \
+   FS_IOCTL_DEV)
+
+/* As of ABI 6; `scoped` came with it and is left off before. */
+struct ruleset_attr {
+  uint64_t handled_access_fs;
+  uint64_t handled_access_net;
+  uint64_t scoped;
+};
+
+static void say(const char *line, size_t length) {
+  while (length > 0) {
+    ssize_t sent = write(CONTROL_FD, line, length);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent <= 0) _exit(EXIT_NOT_STARTED);
+    line += sent;
+    length -= (size_t)sent;
+  }
+}
+
+__attribute__((format(printf, 1, 2))) static void report(const char *format, ...) {
+  char line[PATH_BYTES_MAX + 128];
+  va_list values;
+  va_start(values, format);
+  int length = vsnprintf(line, sizeof line, format, values);
+  va_end(values);
+  if (length < 0 || (size_t)length >= sizeof line) _exit(EXIT_NOT_STARTED);
+  say(line, (size_t)length);
+}
+
+__attribute__((noreturn)) static void fail(const char *what, const char *which) {
+  report("L%s %.4000s: %s\n", what, which, strerror(errno));
+  _exit(EXIT_NOT_STARTED);
+}
+
+/* A whole decimal number, or the end. */
+static uint64_t number(const char *text) {
+  char *end = NULL;
+  errno = 0;
+  unsigned long long value = strtoull(text, &end, 10);
+  if (errno != 0 || end == text || *end != '\0' || *text < '0' || *text > '9') {
+    errno = EINVAL;
+    fail("number", text);
+  }
+  return value;
+}
+
+/* ---- Landlock ---- */
+
+static uint64_t handled_rights(int abi) {
+  uint64_t rights = FS_RIGHTS_ABI_1;
+  if (abi >= 2) rights |= FS_REFER;
+  if (abi >= 3) rights |= FS_TRUNCATE;
+  if (abi >= 5) rights |= FS_IOCTL_DEV;
+  return rights;
+}
+
+static void add_rule(int ruleset, int fd, uint64_t rights, const char *name) {
+  struct stat entry;
+  if (fd < 0 || fstat(fd, &entry) != 0) fail("landlock", name);
+  if (!S_ISDIR(entry.st_mode)) rights &= RIGHTS_OF_FILE;
+  struct landlock_path_beneath_attr rule = {.allowed_access = rights, .parent_fd = fd};
+  if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0) fail("landlock", name);
+}
+
+/* 0, or why PATH cannot be read. */
+static int errno_of_opening(const char *path) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return errno;
+  close(fd);
+  return 0;
+}
+
+/*
+ * A program that reopens /dev/stdout opens the pipe anew, and the pipe lies in a file system outside. A pipe without a
+ * name needs no rule and takes none (EBADFD).
+ */
+static void allow_standard_streams(int ruleset, uint64_t handled) {
+  for (int fd = 0; fd <= 2; fd += 1) {
+    char path[32];
+    struct stat entry;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    if (fstat(fd, &entry) != 0 || !S_ISFIFO(entry.st_mode)) continue;
+    int pipe_fd = open(path, O_PATH | O_CLOEXEC);
+    if (pipe_fd < 0) fail("landlock", path);
+    struct landlock_path_beneath_attr rule = {
+        .allowed_access = RIGHTS_OF_FILE & handled & ~(uint64_t)LANDLOCK_ACCESS_FS_EXECUTE, .parent_fd = pipe_fd};
+    if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0 && errno != EBADFD)
+      fail("landlock", path);
+    close(pipe_fd);
+  }
+}
+
+struct rules {
+  /* Unset: no rules were asked for. */
+  const char *trial;
+  int abi;
+  int ruleset;
+  uint64_t handled;
+};
+
+static void open_rules(struct rules *rules, const char *trial) {
+  rules->trial = trial;
+  rules->abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+  /* Before ABI 2 a rule set forbids every move between folders: tools would break, so there is none. */
+  if (rules->abi < 2) return;
+  struct ruleset_attr attributes = {.handled_access_fs = handled_rights(rules->abi),
+                                    .scoped = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL};
+  size_t size = rules->abi >= 6   ? sizeof attributes
+                : rules->abi >= 4 ? offsetof(struct ruleset_attr, scoped)
+                                  : offsetof(struct ruleset_attr, handled_access_net);
+  rules->handled = attributes.handled_access_fs;
+  rules->ruleset = (int)syscall(SYS_landlock_create_ruleset, &attributes, size, 0);
+  if (rules->ruleset < 0) fail("landlock", "rule set");
+}
+
+static void add_path(const struct rules *rules, char kind, const char *path) {
+  if (rules->trial == NULL) {
+    errno = EINVAL;
+    fail("option before -t", path);
+  }
+  if (rules->abi < 2) return;
+  int fd = open(path, O_PATH | O_CLOEXEC);
+  uint64_t rights = kind == 's'   ? LANDLOCK_ACCESS_FS_READ_DIR
+                    : kind == 'r' ? RIGHTS_READ
+                    : kind == 'w' ? RIGHTS_WRITE
+                                  : RIGHTS_DEVICE;
+  add_rule(rules->ruleset, fd, rights & rules->handled, path);
+  close(fd);
+}
+
+/* Enforces the rules, and shows by the trial that they bite. Without a usable Landlock it says ABI 0. */
+static void enforce(const struct rules *rules) {
+  if (rules->trial == NULL) return;
+  if (rules->abi < 2) {
+    report("K0 0 0\n");
+    return;
+  }
+  allow_standard_streams(rules->ruleset, rules->handled);
+  int before = errno_of_opening(rules->trial);
+  if (syscall(SYS_landlock_restrict_self, rules->ruleset, 0) != 0) fail("landlock", "restrict");
+  close(rules->ruleset);
+  report("K%d %d %d\n", rules->abi, before, errno_of_opening(rules->trial));
+}
+
+/* ---- the request ---- */
+
+struct words {
+  char **list;
+  size_t count;
+};
+
+/* Cuts NUL-terminated words; a last word without its NUL makes the whole unusable. */
+static bool cut_words(char *bytes, size_t length, struct words *words) {
+  if (length == 0 || bytes[length - 1] != '\0') return false;
+  size_t count = 0;
+  for (size_t i = 0; i < length; i += 1) count += bytes[i] == '\0';
+  if (count > WORDS_MAX) return false;
+  words->list = calloc(count + 2, sizeof *words->list);
+  if (words->list == NULL) return false;
+  words->count = count;
+  char *word = bytes;
+  for (size_t i = 0; i < count; i += 1) {
+    words->list[i] = word;
+    word += strlen(word) + 1;
+  }
+  return true;
+}
+
+static bool parse_count(const char *text, size_t *count) {
+  size_t value = 0;
+  if (*text == '\0') return false;
+  for (; *text != '\0'; text += 1) {
+    if (*text < '0' || *text > '9' || value > WORDS_MAX) return false;
+    value = value * 10 + (size_t)(*text - '0');
+  }
+  *count = value;
+  return true;
+}
+
+/* Splits into variables and arguments, each closed by NULL. A request that is not whole starts nothing. */
+static bool parse_request(char *bytes, size_t length, char ***variables, char ***arguments) {
+  struct words words = {NULL, 0};
+  size_t variable_count = 0, argument_count = 0;
+  if (!cut_words(bytes, length, &words)) return false;
+  if (words.count < 3 || !parse_count(words.list[0], &variable_count) ||
+      !parse_count(words.list[1], &argument_count) || argument_count == 0 ||
+      words.count != variable_count + argument_count + 2) {
+    free(words.list);
+    return false;
+  }
+  /* The two counts leave room for the NULL between the halves. */
+  memmove(words.list, words.list + 2, variable_count * sizeof *words.list);
+  words.list[variable_count] = NULL;
+  *variables = words.list;
+  *arguments = words.list + variable_count + 2;
+  return true;
+}
+
+/* To the end of a file, or of a pipe that the other side closes. */
+static char *read_request(size_t *length) {
+  size_t room = 1 << 16, used = 0;
+  char *bytes = malloc(room);
+  while (bytes != NULL) {
+    if (used == room) {
+      if (room >= REQUEST_BYTES_MAX) { errno = E2BIG; break; }
+      char *more = realloc(bytes, room *= 2);
+      if (more == NULL) break;
+      bytes = more;
+    }
+    ssize_t got = read(REQUEST_FD, bytes + used, room - used);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) break;
+    if (got == 0) { *length = used; return bytes; }
+    used += (size_t)got;
+  }
+  free(bytes);
+  return NULL;
+}
+
+/* ---- becoming the tool ---- */
+
+static const char *value_of(char **variables, const char *name) {
+  size_t length = strlen(name);
+  for (; *variables != NULL; variables += 1)
+    if (strncmp(*variables, name, length) == 0 && (*variables)[length] == '=') return *variables + length + 1;
+  return NULL;
+}
+
+/* As execvp(3) does, but in the tool's own PATH, and never through a shell. Returns the errno that tells most. */
+static int execute(char **arguments, char **variables) {
+  if (strchr(arguments[0], '/') != NULL) {
+    execve(arguments[0], arguments, variables);
+    return errno;
+  }
+  if (arguments[0][0] == '\0') return ENOENT;
+  const char *path = value_of(variables, "PATH");
+  int worst = ENOENT;
+  for (const char *folder = path; folder != NULL && *folder != '\0';) {
+    const char *end = strchrnul(folder, ':');
+    char file[PATH_BYTES_MAX];
+    int length = snprintf(file, sizeof file, "%.*s/%s", (int)(end - folder), folder, arguments[0]);
+    if (end > folder && length > 0 && (size_t)length < sizeof file) {
+      execve(file, arguments, variables);
+      if (errno != ENOENT && errno != ENOTDIR) worst = errno;
+      if (worst != ENOENT && worst != EACCES) return worst;
+    }
+    folder = *end == ':' ? end + 1 : end;
+  }
+  return worst;
+}
+
+static void reset_signals(void) {
+  sigset_t none;
+  for (int signal_number = 1; signal_number < NSIG; signal_number += 1) signal(signal_number, SIG_DFL);
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Waits for the one byte that lets it go; an end of the channel is the gateway's end. */
+static void wait_to_go(void) {
+  char byte = 0;
+  ssize_t got;
+  do got = read(CONTROL_FD, &byte, 1);
+  while (got < 0 && errno == EINTR);
+  if (got != 1 || byte != 'g') _exit(EXIT_NOT_STARTED);
+}
+
+__attribute__((noreturn)) static void refuse(int why) {
+  report("X%d\n", why);
+  _exit(EXIT_NOT_STARTED);
+}
+
+__attribute__((noreturn)) static void become_tool(void) {
+  size_t length = 0;
+  char **variables = NULL, **arguments = NULL;
+  char *bytes = read_request(&length);
+  if (bytes == NULL) refuse(errno);
+  if (!parse_request(bytes, length, &variables, &arguments)) refuse(EBADMSG);
+  /* INVARIANT: the tool holds its standard three and nothing else. */
+  if (close_range(CONTROL_FD + 1, ~0U, 0) != 0) refuse(errno);
+  if (fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC) != 0) refuse(errno);
+  reset_signals();
+  refuse(execute(arguments, variables));
+}
+
+/* The request of the launcher inside is appended to the same file, and read from where this one stopped. */
+__attribute__((noreturn)) static void become_builder(void) {
+  size_t length = 0;
+  struct words words = {NULL, 0};
+  wait_to_go();
+  char *bytes = read_request(&length);
+  if (bytes == NULL) refuse(errno);
+  if (!cut_words(bytes, length, &words)) refuse(EBADMSG);
+  execve(words.list[0], words.list, (char *[]){NULL});
+  refuse(errno);
+}
+
+static void set_limit(char **argument) {
+  struct rlimit limit = {number(argument[1]), number(argument[2])};
+  if (setrlimit((__rlimit_resource_t)number(argument[0]), &limit) != 0) fail("rlimit", argument[0]);
+}
+
+static void try_canary(const char *pid) {
+  errno = 0;
+  kill((pid_t)number(pid), 0);
+  report("C%d\n", errno);
+}
+
+#ifndef CALLGATE_LAUNCH_NO_MAIN
+int main(int count, char **argument) {
+  struct rules rules = {.trial = NULL};
+  if (count == 2 && strcmp(argument[1], "wait") == 0) become_builder();
+  /* Its own file, by which it was started, among others. */
+  if (close_range(REQUEST_FD + 1, ~0U, 0) != 0) fail("descriptors", "close_range");
+  for (int i = 1; i < count;) {
+    const char *option = argument[i];
+    int values = strcmp(option, "-l") == 0 ? 3 : 1;
+    if (option[0] != '-' || option[1] == '\0' || option[2] != '\0' || i + values >= count) {
+      errno = EINVAL;
+      fail("option", option);
+    }
+    switch (option[1]) {
+      case 'l': set_limit(argument + i + 1); break;
+      case 't': open_rules(&rules, argument[i + 1]); break;
+      case 's':
+      case 'r':
+      case 'w':
+      case 'd': add_path(&rules, option[1], argument[i + 1]); break;
+      case 'c': try_canary(argument[i + 1]); break;
+      default: errno = EINVAL; fail("option", option);
+    }
+    i += 1 + values;
+  }
+  enforce(&rules);
+  report("R\n");
+  wait_to_go();
+  become_tool();
+}
+#endif
