@@ -41,6 +41,7 @@ function finished(command: string, args: readonly string[], options: object = {}
 function bareArguments(): readonly string[] {
   const profile = buildProfile({
     isolation: "process",
+    root: { from: "host" },
     files: { read: [workspace], write: [], hide: [] },
     environment: {},
     workspace,
@@ -53,6 +54,7 @@ function bareArguments(): readonly string[] {
   const { args } = planBubblewrap(profile, {
     host: readHostLayout(),
     kindOf: () => "absent",
+    standIns: new Set(),
     enforced: new Set(),
     native: false,
   });

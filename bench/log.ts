@@ -42,6 +42,7 @@ function opened(call: IntentRecord["call"]): OpenedRecord {
     isolation: "process",
     profileDigest: DIGEST,
     controls: CONTROLS_SEEN,
+    waitedMs: 0,
   } as const;
   return { kind: "opened", call, ...rest };
 }

@@ -29,10 +29,13 @@ export function printTable(title: string, rows: readonly Row[]): void {
 export async function inTurn(
   things: Readonly<Record<string, () => Promise<unknown>>>,
   rounds: number,
+  /** Before each sample, outside of it. */
+  settle: () => Promise<void> = async () => {},
 ): Promise<readonly Row[]> {
   const samples = new Map(Object.keys(things).map((name) => [name, [] as number[]]));
   for (let round = -3; round < rounds; round += 1) {
     for (const [name, thing] of Object.entries(things)) {
+      await settle();
       const started = performance.now();
       await thing();
       // The first rounds warm up and are not counted.

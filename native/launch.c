@@ -3,9 +3,11 @@
  * says that it is ready, waits to be let go, and becomes the tool. `wait` is its other half, outside: a process that
  * waits, already in its cgroup and with its descriptors in place, to become whatever builds the sandbox.
  *
- *     launch [-l NUMBER SOFT HARD]... [-c PID] [-t PATH [-s|-r|-w|-d PATH]...]     inside
+ *     launch [-i] [-p] [-l NUMBER SOFT HARD]... [-c PID] [-t PATH [-s|-r|-w|-d PATH]...]     inside
  *     launch wait                                                                  outside
  *
+ * -i  as a namespace's first process: the rest happens in a child, this one reaps, and says how the tool ended
+ * -p  reports what only the inside knows where another kernel serves it: user, capabilities, kernel, mounts
  * -l  setrlimit(2)
  * -t  Landlock (landlock(7)): PATH, which no rule names, is opened before and after; then the rules: -s list
  *     folders, -r read and execute, -w also write, -d devices and /proc
@@ -13,13 +15,15 @@
  *
  * Descriptors: 3 a socket, lines up, one byte down; 5 the request, NUL-terminated words, the first two of them counts:
  * variables and arguments. Up: `C<errno>` canary, `K<abi> <before> <after>` Landlock, `R` ready, `L<what>` could not be
- * set up, `X<errno>` the tool could not be started. src/sandbox/dialogue.ts reads them.
+ * set up, `X<errno>` the tool could not be started,
+ * with -i `Z<status>` the tool's end, with -p `P<name> <value>` and `M<line of /proc/self/mounts>`. src/sandbox/dialogue.ts reads them.
  *
  * Nothing here is best effort: what cannot be done ends the launcher before anything is let in.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/landlock.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -33,11 +37,16 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { CONTROL_FD = 3, REQUEST_FD = 5 };
 /* Linux bounds all arguments and variables together (execve(2)): 6 MiB, three quarters of the largest stack. */
 enum { REQUEST_BYTES_MAX = 8 << 20, WORDS_MAX = 1 << 20, PATH_BYTES_MAX = 4096, EXIT_NOT_STARTED = 126 };
+enum { DESCRIPTORS_SEEN = 1024 };
+/* gVisor takes the numbers as signed. */
+#define LAST_FD 0x7fffffffU
 
 /* Rights by the ABI that brought them; the kernel's header here may be older than the kernel. */
 #define FS_RIGHTS_ABI_1 ((UINT64_C(1) << 13) - 1)
@@ -336,22 +345,95 @@ __attribute__((noreturn)) static void become_tool(void) {
   if (bytes == NULL) refuse(errno);
   if (!parse_request(bytes, length, &variables, &arguments)) refuse(EBADMSG);
   /* INVARIANT: the tool holds its standard three and nothing else. */
-  if (close_range(CONTROL_FD + 1, ~0U, 0) != 0) refuse(errno);
+  if (close_range(CONTROL_FD + 1, LAST_FD, 0) != 0) refuse(errno);
   if (fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC) != 0) refuse(errno);
   reset_signals();
   refuse(execute(arguments, variables));
 }
 
-/* The request of the launcher inside is appended to the same file, and read from where this one stopped. */
+/* Steps back from root for good, or stays who it is. */
+static void step_back(const char *uid, const char *gid) {
+  if (strcmp(uid, "-") == 0 && strcmp(gid, "-") == 0) return;
+  uid_t user = (uid_t)number(uid);
+  gid_t group = (gid_t)number(gid);
+  if (user == 0 || group == 0) { errno = EINVAL; fail("identity", "root"); }
+  if (setgroups(0, NULL) != 0 || setresgid(group, group, group) != 0 || setresuid(user, user, user) != 0)
+    fail("identity", uid);
+}
+
+/*
+ * Words: uid, gid, program, arguments. The request of the launcher inside is appended to the same file later, and read
+ * from where this one stopped.
+ */
 __attribute__((noreturn)) static void become_builder(void) {
   size_t length = 0;
   struct words words = {NULL, 0};
   wait_to_go();
   char *bytes = read_request(&length);
   if (bytes == NULL) refuse(errno);
-  if (!cut_words(bytes, length, &words)) refuse(EBADMSG);
-  execve(words.list[0], words.list, (char *[]){NULL});
+  if (!cut_words(bytes, length, &words) || words.count < 3) refuse(EBADMSG);
+  step_back(words.list[0], words.list[1]);
+  execve(words.list[2], words.list + 2, (char *[]){NULL});
   refuse(errno);
+}
+
+/*
+ * Ends as the tool ended, a signal as 128 and its number, and says so on the channel, which the tool never holds: a
+ * runtime that dies in between cannot pass for a tool's end.
+ */
+__attribute__((noreturn)) static void reap_until(pid_t tool) {
+  close_range(0, CONTROL_FD - 1, 0);
+  close_range(CONTROL_FD + 1, LAST_FD, 0);
+  for (;;) {
+    int status = 0;
+    pid_t ended = wait(&status);
+    if (ended < 0 && errno == EINTR) continue;
+    if (ended >= 0 && ended != tool) continue;
+    int code = ended < 0 ? EXIT_NOT_STARTED : WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    report("Z%d\n", code);
+    _exit(code);
+  }
+}
+
+static void become_init(void) {
+  pid_t child = fork();
+  if (child < 0) fail("fork", "init");
+  if (child > 0) reap_until(child);
+}
+
+/* Line by line, each after `mark`; lines that do not begin with `only` are left out. */
+static void report_file(const char *path, char mark, const char *only) {
+  char line[PATH_BYTES_MAX];
+  FILE *file = fopen(path, "re");
+  if (file == NULL) fail("read", path);
+  while (fgets(line, sizeof line, file) != NULL) {
+    line[strcspn(line, "\n")] = '\0';
+    if (strncmp(line, only, strlen(only)) == 0) report("%c%s\n", mark, line);
+  }
+  fclose(file);
+}
+
+/* Names of variables and numbers of open descriptors, before anything was opened here. */
+static void report_inherited(void) {
+  report("Pdescriptors");
+  for (int fd = 0; fd < DESCRIPTORS_SEEN; fd += 1)
+    if (fcntl(fd, F_GETFD) >= 0) report(" %d", fd);
+  report("\nPvariables");
+  for (char **variable = environ; *variable != NULL; variable += 1)
+    report(" %.*s", (int)strcspn(*variable, "="), *variable);
+  report("\n");
+}
+
+static void report_inside(void) {
+  struct utsname kernel;
+  report_inherited();
+  if (uname(&kernel) != 0) fail("uname", "kernel");
+  report("Pkernel %s %s\n", kernel.release, kernel.version);
+  report("Pnnp %d\n", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
+  report("Puid %u %u %u %u\n", getuid(), geteuid(), getgid(), getegid());
+  report_file("/proc/self/status", 'P', "Cap");
+  report_file("/proc/self/status", 'P', "Seccomp:");
+  report_file("/proc/self/mounts", 'M', "");
 }
 
 static void set_limit(char **argument) {
@@ -370,15 +452,17 @@ int main(int count, char **argument) {
   struct rules rules = {.trial = NULL};
   if (count == 2 && strcmp(argument[1], "wait") == 0) become_builder();
   /* Its own file, by which it was started, among others. */
-  if (close_range(REQUEST_FD + 1, ~0U, 0) != 0) fail("descriptors", "close_range");
+  if (close_range(REQUEST_FD + 1, LAST_FD, 0) != 0) fail("descriptors", "close_range");
   for (int i = 1; i < count;) {
     const char *option = argument[i];
-    int values = strcmp(option, "-l") == 0 ? 3 : 1;
+    int values = strcmp(option, "-l") == 0 ? 3 : strcmp(option, "-i") == 0 || strcmp(option, "-p") == 0 ? 0 : 1;
     if (option[0] != '-' || option[1] == '\0' || option[2] != '\0' || i + values >= count) {
       errno = EINVAL;
       fail("option", option);
     }
     switch (option[1]) {
+      case 'i': become_init(); break;
+      case 'p': report_inside(); break;
       case 'l': set_limit(argument + i + 1); break;
       case 't': open_rules(&rules, argument[i + 1]); break;
       case 's':

@@ -39,6 +39,23 @@ if [ "$job" = test ] || [ "$job" = ok ]; then
   need cc gcc
   [ -e /usr/include/seccomp.h ] || missing="$missing libseccomp-dev libc6-dev"
 fi
+# The tests in a VM need root besides; without it they are left out, and say so.
+vm=
+if [ "$(id -u)" = 0 ] && [ "$(uname -m)" = x86_64 ] && { [ "$job" = test ] || [ "$job" = ok ]; }; then
+  vm=node_modules/.callgate-vm
+  need qemu-system-x86_64 qemu-system-x86
+  # The VM's first file system has no libraries.
+  { busybox=$(command -v busybox) && ! grep -q /ld-linux "$busybox"; } || missing="$missing busybox-static"
+  need apparmor_parser apparmor
+  need runc runc
+fi
+# A Docker daemon of the tests' own, which only root can start; without it they are left out, and say so.
+if [ "$(id -u)" = 0 ] && { [ "$job" = test ] || [ "$job" = ok ] || [ "$job" = bench ]; }; then
+  need dockerd docker.io
+  need setpriv util-linux
+  # The image that they make has no libraries.
+  { busybox=$(command -v busybox) && ! grep -q /ld-linux "$busybox"; } || missing="$missing busybox-static"
+fi
 if [ -n "$missing" ]; then
   install="apt-get install -y --no-install-recommends$missing"
   if [ "$(id -u)" = 0 ]; then as=; elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then as=sudo; else as=none; fi
@@ -60,6 +77,25 @@ fi
 
 # 3. The native launcher, where there is a compiler.
 sh native/build.sh
+
+# 3. Debian's cloud kernel for the VM: unpacked beside the npm packages, never installed.
+if [ -n "$vm" ] && [ ! -e "$vm/boot" ] && command -v apt-get >/dev/null 2>&1; then
+  draft=$(mktemp -d)
+  fetch_kernel() {
+    kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
+    [ -n "$kernel" ] && (cd "$draft" && apt-get download "$kernel")
+  }
+  say "fetching Debian's cloud kernel for the tests in a VM (about 26 MB; once)"
+  if { fetch_kernel || { apt-get update && fetch_kernel; }; } >"$draft/log" 2>&1 &&
+    dpkg-deb -x "$draft"/*.deb "$draft/files" && mkdir -p "$draft/vm" &&
+    mv "$draft/files/boot" "$draft/vm/boot" && { mv "$draft/files/lib" "$draft/vm/lib" || mv "$draft/files/usr/lib" "$draft/vm/lib"; }; then
+    rm -rf "$vm"
+    mv "$draft/vm" "$vm"
+  else
+    say "that failed ($(tail -n 1 "$draft/log")); the tests in a VM are left out"
+  fi
+  rm -rf "$draft"
+fi
 
 case $job in
 setup) say "everything is here" ;;

@@ -47,6 +47,7 @@ export class CallPreparer {
       call,
       command: { argv, ...(stdin === undefined ? {} : { stdin: Buffer.from(stdin) }) },
       environment: ExecInput.is(given) ? given.environment : {},
+      explainSyscalls: ExecInput.is(given) && given.explainSyscalls,
     };
   }
 

@@ -5,6 +5,7 @@ import type { Project } from "./config/project.ts";
 import type { Permit } from "./contract/decision.ts";
 import { isJsonObject, type Json, type JsonObject } from "./contract/json.ts";
 import type { Profile } from "./contract/profile.ts";
+import { parseRoot, type RootRequest } from "./contract/root.ts";
 import { type IsolationClass, strongerIsolation, TIER_MINIMUMS } from "./contract/tier.ts";
 import type { PreparedCall } from "./gate.ts";
 import type { OwnFiles } from "./own-files.ts";
@@ -23,12 +24,13 @@ export function callProfile(
   const { sandbox } = project.settings;
   const asked = [sandbox.isolation, tool.sandbox.isolation, exec?.isolation, permit.grant.isolation];
   const files = exec?.files ?? tool.sandbox.files;
-  return buildProfile({
+  const profile = buildProfile({
     isolation: asked.reduce<IsolationClass>(
       (strongest, one) => (one === undefined ? strongest : strongerIsolation(strongest, one)),
       TIER_MINIMUMS[tool.tier].isolation,
     ),
     files: { ...files, hide: [...files.hide, ...sandbox.hide] },
+    root: exec?.root ?? tool.sandbox.root ?? sandbox.root,
     environment: { ...tool.run.environment, ...environment },
     workspace: root,
     workingDirectory: exec?.workingDirectory ?? root,
@@ -39,6 +41,7 @@ export function callProfile(
     // An account without a home has no secrets in it.
     home: processPathInputs().home ?? "/nonexistent",
   });
+  return prepared.explainSyscalls === true ? { ...profile, explainSyscalls: true } : profile;
 }
 
 interface ExecGrants {
@@ -46,8 +49,10 @@ interface ExecGrants {
     readonly read: readonly string[];
     readonly write: readonly string[];
     readonly hide: readonly string[];
+    readonly staged?: true;
   };
   readonly isolation: IsolationClass | undefined;
+  readonly root: RootRequest | undefined;
   readonly workingDirectory: string;
   readonly limits: JsonObject;
 }
@@ -63,9 +68,18 @@ function execGrants(input: JsonObject, root: string): ExecGrants {
       read: [root, ...absolute(files["read"])],
       write: absolute(files["write"]),
       hide: absolute(files["hide"]),
+      ...(files["staged"] === true ? { staged: true } : {}),
     },
     isolation: input["isolation"] as IsolationClass | undefined,
+    root:
+      input["root"] === undefined
+        ? undefined
+        : absoluteRoot(parseRoot(String(input["root"])), workingDirectory),
     workingDirectory,
     limits: isJsonObject(input["limits"]) ? input["limits"] : {},
   };
+}
+
+function absoluteRoot(root: RootRequest, folder: string): RootRequest {
+  return "path" in root ? { ...root, path: resolve(folder, root.path) } : root;
 }

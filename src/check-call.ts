@@ -5,6 +5,7 @@ import { CallPreparer } from "./call-preparer.ts";
 import { callProfile } from "./call-profile.ts";
 import { processOwner } from "./capability/owner.ts";
 import type { Decision, Permit } from "./contract/decision.ts";
+import type { DockerSettings } from "./contract/docker.ts";
 import { GateError } from "./contract/errors.ts";
 import { newCallId } from "./contract/ids.ts";
 import { type ControlName, type IsolationClass, strongerIsolation, TIER_MINIMUMS } from "./contract/tier.ts";
@@ -61,7 +62,7 @@ export async function checkCall(loaded: LoadedProject, request: CallRequest): Pr
     explanation,
     hindrance: refused ?? (decision.effect === "forbid" ? undefined : built.error),
     needs: { isolation, controls: minimum.controls, treeLimits: minimum.treeLimits },
-    host: await diagnose(isolation, workspace.root),
+    host: await diagnose(isolation, workspace.root, settings.sandbox.docker),
   };
 }
 
@@ -89,10 +90,14 @@ function attempt<T>(work: () => T): { readonly value?: T; readonly error?: GateE
 }
 
 /** Tries the driver in a folder that is gone afterwards: a check leaves nothing behind. */
-async function diagnose(isolation: IsolationClass, root: string): Promise<CheckedCall["host"]> {
+async function diagnose(
+  isolation: IsolationClass,
+  root: string,
+  docker: DockerSettings,
+): Promise<CheckedCall["host"]> {
   const folder = mkdtempSync(join(tmpdir(), "callgate-check-"));
   try {
-    const drivers = createDrivers({ folder, user: sandboxUser(root) });
+    const drivers = createDrivers({ folder, user: sandboxUser(root), docker });
     const driver = drivers.find(({ supports }) => supports.isolation.includes(isolation));
     if (driver !== undefined) return { ...(await driver.probe()), driver: driver.name };
     const detail = `no driver here gives \`${isolation}\` isolation`;

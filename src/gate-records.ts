@@ -1,5 +1,6 @@
 import { ExecInput } from "./catalog/exec-input.ts";
 import type { Caller } from "./contract/call.ts";
+import type { Changes } from "./contract/changes.ts";
 import type { Permit } from "./contract/decision.ts";
 import type { GateError } from "./contract/errors.ts";
 import type { CallId, Digest } from "./contract/ids.ts";
@@ -37,11 +38,14 @@ export function intentDraft(
 }
 
 export function openedDraft(call: CallId, opened: Omit<OpenedRecord, "kind" | "call">): RecordDraft {
-  const { driver, isolation, profileDigest, controls } = opened;
-  return { record: { kind: "opened", call, driver, isolation, profileDigest, controls } };
+  const { driver, isolation, profileDigest, controls, waitedMs } = opened;
+  return { record: { kind: "opened", call, driver, isolation, profileDigest, controls, waitedMs } };
 }
 
-export function outcomeDraft({ call, tool }: PreparedCall, { execution, startedMs }: Answered): RecordDraft {
+export function outcomeDraft(
+  { call, tool }: PreparedCall,
+  { execution, startedMs, changes }: Answered,
+): RecordDraft {
   const ran = execution.outcome === "unstarted" ? undefined : execution;
   return {
     record: {
@@ -57,9 +61,17 @@ export function outcomeDraft({ call, tool }: PreparedCall, { execution, startedM
       endedMs: Date.now(),
       usage: ran?.usage ?? null,
       denials: ran?.denials ?? [],
+      ...(changes === undefined ? {} : { changes }),
     },
-    ...(ran === undefined ? {} : { payloads: { stdout: ran.stdout, stderr: ran.stderr } }),
+    ...(ran === undefined
+      ? {}
+      : { payloads: { stdout: ran.stdout, stderr: ran.stderr, ...listOf(changes) } }),
   };
+}
+
+/** The whole list, which the record itself may hold only the first of. */
+function listOf(changes: Changes | undefined): Readonly<Record<string, Uint8Array>> {
+  return changes === undefined ? {} : { changes: Buffer.from(JSON.stringify(changes.paths)) };
 }
 
 /** A refusal tells as much as the call came to: an unknown tool has a name and no digest. */

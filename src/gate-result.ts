@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer";
+import type { Changes } from "./contract/changes.ts";
 import type { Permit } from "./contract/decision.ts";
 import type { GateError } from "./contract/errors.ts";
 import type { Controls, Execution } from "./contract/execution.ts";
@@ -7,6 +8,7 @@ import type { Receipt } from "./contract/record.ts";
 import type { CallResult, Outcome } from "./contract/result.ts";
 import type { IsolationClass } from "./contract/tier.ts";
 import type { Asked, CheckedOutput, PreparedCall } from "./gate.ts";
+import { changesError } from "./staged-writes.ts";
 
 /** A call that was let in, and how it ended. */
 export interface Answered {
@@ -16,6 +18,8 @@ export interface Answered {
   readonly controls: Controls;
   readonly startedMs: number;
   readonly execution: Execution;
+  /** Of a tool with staged writes. */
+  readonly changes?: Changes | undefined;
 }
 
 const NOTHING = {
@@ -33,6 +37,7 @@ const NOTHING = {
   controls: null,
   denials: [],
   usage: null,
+  changes: null,
   approval: null,
 } as const;
 
@@ -46,8 +51,9 @@ export function resultOf(
     readonly output: CheckedOutput;
   },
 ): CallResult {
-  const { execution, controls, driver, isolation } = answered;
-  const { structured, error } = extra.output;
+  const { execution, controls, driver, isolation, changes } = answered;
+  const { structured } = extra.output;
+  const error = extra.output.error ?? (changes === undefined ? undefined : changesError(changes));
   return {
     ...NOTHING,
     call: call.id,
@@ -62,6 +68,7 @@ export function resultOf(
     ...(execution.outcome === "exited" ? { exitCode: execution.exitCode, signal: execution.signal } : {}),
     ...(execution.outcome === "killed" ? { killedBy: execution.killedBy } : {}),
     ...(structured === undefined ? {} : { structured }),
+    changes: changes ?? null,
     receipt: extra.receipt,
     error:
       execution.outcome === "unstarted" ? errorOf(execution) : error === undefined ? null : errorOf(error),

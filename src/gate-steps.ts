@@ -74,9 +74,10 @@ function canonical(value: unknown): string {
 }
 
 /** @throws GateError `ERR_CONTROL_UNAVAILABLE` naming every required control that the kernel does not show. */
-export function requireControls(tool: Tool, controls: Controls): void {
+export function requireControls(tool: Tool, controls: Controls, onMissing: () => void): void {
   const missing = TIER_MINIMUMS[tool.tier].controls.filter((name) => controls[name].state !== "enforced");
   if (missing.length === 0) return;
+  onMissing();
   const seen = missing.map((name) => `${name} (${controls[name].evidence})`).join(", ");
   throw new GateError("ERR_CONTROL_UNAVAILABLE", `required and not enforced on this host: ${seen}`, {
     remedy: "run `callgate doctor`",

@@ -16,6 +16,9 @@ import { type Answered, refusalResult, resultOf } from "./gate-result.ts";
 import { permitted, profileDigest, requestDigest, requireControls, settled } from "./gate-steps.ts";
 import type { Command, Driver, ReleaseOptions } from "./sandbox/driver.ts";
 import { selectDriver } from "./sandbox/drivers/registry.ts";
+import type { PoolStats, Taken } from "./sandbox/pool.ts";
+import type { StagedWrites } from "./sandbox/staged/staged.ts";
+import { onCopies } from "./staged-writes.ts";
 
 /** One request as a surface hands it over. */
 export interface CallRequest {
@@ -36,6 +39,8 @@ export interface PreparedCall {
   readonly command: Command;
   /** Variables of an `exec`, beside its input: policy sees their names. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Its refused system calls are told: in the profile, and nothing that policy or the tool could see. */
+  readonly explainSyscalls?: boolean;
 }
 
 /** As far as a call came: what a refusal can tell of it. */
@@ -67,9 +72,21 @@ export interface GateParts {
   readonly decide: (prepared: PreparedCall) => Promise<Decision>;
   /** @throws GateError where a granted path is missing or leaves the workspace. */
   readonly profileOf: (prepared: PreparedCall, decision: Permit) => Profile;
+  /** Private copies of what a profile with staged writes opens for writing; undefined where none are staged. */
+  readonly stage: (id: CallId, profile: Profile) => Promise<StagedWrites | undefined>;
+  /** One that was built ahead for this very caller, tool and profile, where its tier allows that, or a new one. */
+  readonly openSandbox: (driver: Driver, profile: Profile, prepared: PreparedCall) => Promise<Taken>;
+  /** A call is over: what the next ones need may be built now. */
+  readonly restock: () => void;
+  readonly poolStats: () => PoolStats | null;
   /** For a tool with `output: json`. */
   readonly checkOutput: (tool: Tool, execution: Execution) => Promise<CheckedOutput>;
   readonly close: () => Promise<void>;
+}
+
+export interface GateMetrics {
+  /** Null for a gate that makes one call and ends: it has no pool. */
+  readonly pool: PoolStats | null;
 }
 
 /** What a person pipes in reaches a tool whose manifest feeds it nothing else. */
@@ -107,9 +124,11 @@ export class Gate implements AsyncDisposable {
         throw new GateError(admission.code, admission.message, { remedy: admission.remedy });
       // Stage 3, sandbox: built and inspected before anything of the tool is in it.
       const driver = selectDriver(profile, this.#parts.drivers);
-      await using sandbox = await driver.open(profile);
+      await using staged = await this.#parts.stage(asked.id, profile);
+      const taken = await this.#parts.openSandbox(onCopies(driver, staged), profile, asked.prepared);
+      await using sandbox = taken.sandbox;
       const controls = await sandbox.inspect();
-      requireControls(asked.prepared.tool, controls);
+      requireControls(asked.prepared.tool, controls, taken.spoiled);
       // Stage 4, audit: durable before the tool is let in, and again before the result is handed back.
       const { tool, command } = asked.prepared;
       const payloads = { keepPayloads: TIER_MINIMUMS[tool.tier].payloadsKept };
@@ -118,6 +137,7 @@ export class Gate implements AsyncDisposable {
         isolation: profile.isolation,
         profileDigest: profileDigest(profile),
         controls,
+        waitedMs: taken.waitedMs,
       };
       await this.log.append(
         [intentDraft(asked.prepared, permit, digest, admission.capability.id), openedDraft(asked.id, opened)],
@@ -127,11 +147,13 @@ export class Gate implements AsyncDisposable {
       const execution = await settled(
         sandbox.release(admission.capability, withInput(command, options), options),
       );
-      const answered: Answered = { ...opened, startedMs, execution };
+      const changes = await staged?.settle(execution);
+      const answered: Answered = { ...opened, startedMs, execution, changes };
       const [recorded] = await this.log.append([outcomeDraft(asked.prepared, answered)], {
         receipts: true,
         ...payloads,
       });
+      staged?.finish();
       const output = await this.#parts.checkOutput(tool, execution);
       return resultOf(asked.prepared, permit, answered, {
         mask: (bytes) => this.log.mask(bytes),
@@ -140,7 +162,14 @@ export class Gate implements AsyncDisposable {
       });
     } catch (error) {
       return await this.#refuse(asked, error);
+    } finally {
+      setImmediate(this.#parts.restock);
     }
+  }
+
+  /** What waits, and how often a call found something waiting. */
+  metrics(): GateMetrics {
+    return { pool: this.#parts.poolStats() };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

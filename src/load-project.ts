@@ -45,8 +45,19 @@ export async function loadProject(options: ProjectOptions = {}): Promise<LoadedP
   };
 }
 
+/** Why a project has no tools of its own, as what to do about it. */
+function absenceIn({ trust, workspace }: Project): string {
+  if (trust === undefined) {
+    return `there is no \`callgate.yaml\` in \`${workspace.root}\` or above it, so only \`callgate.exec\` is there: run \`callgate init\``;
+  }
+  if (trust.state !== "trusted") {
+    return "this project is not trusted, so none of its tools is there: read its configuration, then run `callgate trust`";
+  }
+  return "this project's configuration names no tools: `catalog` lists their manifests";
+}
+
 /** Without manifests no parser is loaded. */
 async function catalogOf(project: Project): Promise<Catalog> {
-  if (project.manifests.size === 0) return builtinCatalog();
+  if (project.manifests.size === 0) return builtinCatalog(absenceIn(project));
   return (await import("./catalog/catalog.ts")).loadCatalog(project.manifests);
 }

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { type AuditLog, openLog } from "./audit/log.ts";
 import { CallPreparer } from "./call-preparer.ts";
 import { callProfile } from "./call-profile.ts";
+import { freshSandboxes, pooledSandboxes } from "./call-sandbox.ts";
 import { openSession, processOwner } from "./capability/owner.ts";
 import { checkOutput } from "./check-output.ts";
 import type { CallContext } from "./contract/call.ts";
@@ -12,8 +13,10 @@ import type { Judge } from "./intent/decide.ts";
 import { decisionKey } from "./intent/memo.ts";
 import { type LoadedProject, loadProject, type ProjectOptions } from "./load-project.ts";
 import { ownFiles } from "./own-files.ts";
+import type { Driver } from "./sandbox/driver.ts";
 import { createDrivers } from "./sandbox/drivers/registry.ts";
 import { sandboxUser } from "./sandbox/user.ts";
+import { recoverChanges, stageCall } from "./staged-writes.ts";
 
 export interface OpenGateOptions extends ProjectOptions {
   /**
@@ -22,6 +25,9 @@ export interface OpenGateOptions extends ProjectOptions {
    */
   readonly life?: "worker" | "one-shot";
 }
+
+/** Starts of sandboxes that a gate which lives keeps prepared, whatever the calls will be. */
+const STARTS_AHEAD = 2;
 
 /**
  * Opens the gate for a project: `await using gate = await openGate()`.
@@ -36,17 +42,25 @@ export async function openGateOn(loaded: LoadedProject, life: "worker" | "one-sh
   const { paths, project } = loaded;
   const { settings, workspace } = project;
   const log = await openLog({ stateDir: paths.stateDir, mode: life === "worker" ? "worker" : "inline" });
+  let drivers: readonly Driver[] = [];
   try {
+    drivers = createDrivers({
+      folder: join(paths.stateDir, "sandbox"),
+      user: sandboxUser(workspace.root),
+      docker: settings.sandbox.docker,
+    });
+    // Behind everything else that has to be loaded.
+    const preferred = drivers.find(({ supports }) => supports.isolation.includes(settings.sandbox.isolation));
+    preferred?.warm?.(life === "worker" ? STARTS_AHEAD : 1, life === "worker");
     await log.recover();
+    const staged = join(paths.stateDir, "sandbox", "staged");
+    await recoverChanges(staged, log);
     const decider = new Decider(loaded, log, life);
     if (life === "worker") await decider.judge();
     await recordConfiguration(loaded, log);
     const session = openSession(processOwner(settings.owner), settings.session);
     const context: CallContext = Object.freeze({ environment: settings.environment, depth: 0 });
-    const drivers = createDrivers({
-      folder: join(paths.stateDir, "sandbox"),
-      user: sandboxUser(workspace.root),
-    });
+    const sandboxes = life === "worker" ? pooledSandboxes() : freshSandboxes();
     const preparer = new CallPreparer(loaded, session.caller, context);
     const own = ownFiles(paths, project);
     return new Gate({
@@ -57,13 +71,19 @@ export async function openGateOn(loaded: LoadedProject, life: "worker" | "one-sh
       prepare: (id, request) => preparer.prepare(id, request),
       decide: (prepared) => decider.decide(prepared),
       profileOf: (prepared, permit) => callProfile(prepared, permit, project, own),
+      stage: (id, profile) => stageCall(staged, sandboxUser(workspace.root), id, profile),
+      openSandbox: sandboxes.open,
+      restock: sandboxes.restock,
+      poolStats: sandboxes.stats,
       checkOutput: (tool, execution) => checkOutput(tool, execution),
       close: async () => {
+        await sandboxes[Symbol.asyncDispose]();
         for (const driver of drivers) await driver[Symbol.asyncDispose]();
         await log.close();
       },
     });
   } catch (error) {
+    for (const driver of drivers) await driver[Symbol.asyncDispose]();
     await log.close();
     throw error;
   }

@@ -18,8 +18,12 @@ const MAY_IMPORT: Readonly<Record<string, { readonly folders: readonly string[];
   capability: { folders: ["contract"], why: "stage 2 knows callers, not tools' insides" },
   sandbox: { folders: ["contract"], why: "stage 3 takes a capability and a profile, whoever made them" },
   audit: { folders: ["contract", "store"], why: "stage 4 reaches a database only through the store" },
+  selftest: {
+    folders: ["contract", "capability", "sandbox"],
+    why: "attacks stage 3 alone: no call, no decision, and the one capability that needs neither",
+  },
   surfaces: {
-    folders: ["contract", "config", "catalog", "intent", "audit", "sandbox", "store", "gate"],
+    folders: ["contract", "config", "catalog", "intent", "audit", "sandbox", "store", "selftest", "gate"],
     why: "adapters: they ask the gate to act, and read what stages can explain",
   },
   gate: {
@@ -34,7 +38,7 @@ const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   "node:sqlite": ["store"],
   commander: ["surfaces"],
   yaml: ["config"],
-  "node:child_process": ["sandbox", "surfaces"],
+  "node:child_process": ["sandbox", "selftest", "surfaces"],
 };
 
 interface Edge {
@@ -111,6 +115,7 @@ test("a capability and an identifier are minted in one place", () => {
   const places = (pattern: RegExp): readonly string[] =>
     sources().filter((file) => pattern.test(readFileSync(join(ROOT, file), "utf8")));
   assert.deepEqual(places(/\bas Capability\b/), ["src/capability/capability.ts"]);
+  assert.deepEqual(places(/\bdrawForSelftest\b/).toSorted(), ["src/capability/capability.ts", "src/selftest/ground.ts"]);
   assert.deepEqual(places(/\bas CallId\b/), ["src/contract/ids.ts"]);
   assert.deepEqual(places(/\bas Digest\b/), ["src/contract/ids.ts"]);
 });

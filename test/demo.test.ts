@@ -211,6 +211,7 @@ describe("a step of the demo", () => {
     controls: null,
     denials: [],
     usage: null,
+    changes: null,
     approval: null,
     receipt: null,
     error: null,

@@ -7,6 +7,7 @@ const INFORMATIVE: ReadonlySet<string> = new Set([
   "controls",
   "denials",
   "message",
+  "paths",
   "policies",
   "reason",
   "reasons",

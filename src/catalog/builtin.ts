@@ -1,6 +1,6 @@
 import { parseDigest, parseToolName } from "../contract/ids.ts";
 import { deepFreeze, type JsonObject } from "../contract/json.ts";
-import { DEFAULT_LIMITS } from "../contract/profile.ts";
+import { CPUS_MILLI_MAX, CPUS_MILLI_MIN, DEFAULT_LIMITS } from "../contract/profile.ts";
 import { ISOLATION_CLASSES } from "../contract/tier.ts";
 import type { Tool } from "../contract/tool.ts";
 
@@ -21,11 +21,12 @@ const EXEC_INPUT: JsonObject = {
     command: { type: "array", items: { type: "string" }, minItems: 1, maxItems: 65536 },
     files: {
       type: "object",
-      properties: { read: PATHS, write: PATHS, hide: PATHS },
+      properties: { read: PATHS, write: PATHS, hide: PATHS, staged: { type: "boolean" } },
       additionalProperties: false,
     },
     network: { type: "string", enum: ["none"] },
     isolation: { type: "string", enum: ISOLATION_CLASSES },
+    root: { type: "string", minLength: 1, maxLength: 4096 },
     environment: {
       type: "array",
       items: { type: "string", pattern: "^[A-Za-z_][A-Za-z0-9_]*$", maxLength: 256 },
@@ -36,7 +37,10 @@ const EXEC_INPUT: JsonObject = {
     tty: { type: "boolean" },
     limits: {
       type: "object",
-      properties: Object.fromEntries(Object.keys(DEFAULT_LIMITS).map((name) => [name, COUNT])),
+      properties: {
+        ...Object.fromEntries(Object.keys(DEFAULT_LIMITS).map((name) => [name, COUNT])),
+        cpusMilli: { type: "integer", minimum: CPUS_MILLI_MIN, maximum: CPUS_MILLI_MAX },
+      },
       additionalProperties: false,
     },
   },
@@ -58,5 +62,5 @@ export const EXEC_TOOL: Tool = deepFreeze({
   output: "text",
   sandbox: { files: { read: [], write: [], hide: [] }, network: "none", limits: DEFAULT_LIMITS },
   calls: [],
-  digest: parseDigest("sha256:4a1037a02c81d127c3c93ca111e07c756c4db30a83acf2ba05b6faeed43d89a0"),
+  digest: parseDigest("sha256:63435c618a460952d5192ae9c2b28666376478c3e08214c401deb1f0afdd781b"),
 });

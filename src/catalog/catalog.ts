@@ -1,7 +1,7 @@
 import { problemAt } from "../config/document.ts";
-import { nearest } from "../config/nearest.ts";
 import { formatPlace } from "../contract/errors.ts";
 import type { ToolName } from "../contract/ids.ts";
+import { nearest } from "../contract/nearest.ts";
 import { EXEC_TOOL } from "./builtin.ts";
 import { type Catalog, createCatalog } from "./create-catalog.ts";
 import { createSchemaChecker } from "./input-schema.ts";

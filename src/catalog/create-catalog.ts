@@ -1,6 +1,6 @@
-import { nearest } from "../config/nearest.ts";
 import { GateError } from "../contract/errors.ts";
 import { type Digest, digestOf, type ToolName } from "../contract/ids.ts";
+import { nearest } from "../contract/nearest.ts";
 import type { Tool } from "../contract/tool.ts";
 import { EXEC_TOOL } from "./builtin.ts";
 
@@ -13,8 +13,13 @@ export interface Catalog {
   get(name: string): Tool;
 }
 
-/** Loads no parser, so that a project without manifests pays for none. */
-export function createCatalog(all: readonly Tool[]): Catalog {
+const WHERE_TO_LOOK = "`callgate tools list` shows what there is";
+
+/**
+ * Loads no parser, so that a project without manifests pays for none.
+ * @param absence what to do about a tool that is not in it
+ */
+export function createCatalog(all: readonly Tool[], absence: string = WHERE_TO_LOOK): Catalog {
   const sorted = [...all].sort((a, b) => (a.name < b.name ? -1 : 1));
   const tools = new Map<ToolName, Tool>(sorted.map((tool) => [tool.name, tool]));
   return {
@@ -25,14 +30,13 @@ export function createCatalog(all: readonly Tool[]): Catalog {
       if (tool !== undefined) return tool;
       const meant = nearest(name, tools.keys());
       throw new GateError("ERR_TOOL_UNKNOWN", `there is no tool \`${name.slice(0, 128)}\``, {
-        remedy:
-          meant === undefined ? "`callgate tools list` shows what there is" : `did you mean \`${meant}\`?`,
+        remedy: meant === undefined ? absence : `did you mean \`${meant}\`?`,
       });
     },
   };
 }
 
 /** What there is to call where no project says otherwise. */
-export function builtinCatalog(): Catalog {
-  return createCatalog([EXEC_TOOL]);
+export function builtinCatalog(absence?: string): Catalog {
+  return createCatalog([EXEC_TOOL], absence);
 }

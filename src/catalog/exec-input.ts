@@ -1,6 +1,7 @@
 import { GateError } from "../contract/errors.ts";
 import { deepFreeze, type JsonObject } from "../contract/json.ts";
-import { DEFAULT_LIMITS, type Limits } from "../contract/profile.ts";
+import { CPUS_MILLI_MAX, CPUS_MILLI_MIN, DEFAULT_LIMITS, type Limits } from "../contract/profile.ts";
+import { parseRoot } from "../contract/root.ts";
 import type { IsolationClass } from "../contract/tier.ts";
 
 /** What `callgate exec` was asked for, from the command line or the library. */
@@ -9,11 +10,17 @@ export interface ExecRequest {
   readonly read?: readonly string[];
   readonly write?: readonly string[];
   readonly hide?: readonly string[];
+  /** What it writes goes to a private copy, applied when the command has succeeded. */
+  readonly staged?: boolean;
   /** Names and values; policy and the record see the names. */
   readonly environment?: Readonly<Record<string, string>>;
   readonly isolation?: IsolationClass;
+  /** `host`, `folder:PATH`, `oci:PATH[@sha256:…]`, `image:NAME@sha256:…`; unset: what the project says. */
+  readonly root?: string;
   readonly workingDirectory?: string;
   readonly limits?: Partial<Limits>;
+  /** Tell which system calls were refused, and why. Opens nothing, so policy is not asked about it. */
+  readonly explainSyscalls?: boolean;
 }
 
 const PATHS_MAX = 256;
@@ -33,6 +40,7 @@ export class ExecInput {
   readonly value: JsonObject;
   /** What goes into the profile beside it. */
   readonly environment: Readonly<Record<string, string>>;
+  readonly explainSyscalls: boolean;
   readonly #checked = true;
 
   /** @throws GateError `ERR_USAGE`, `ERR_INPUT_SYNTAX` naming the part that does not fit. */
@@ -45,13 +53,16 @@ export class ExecInput {
       read: checkPaths(request.read),
       write: checkPaths(request.write),
       hide: checkPaths(request.hide),
+      ...(request.staged === true ? { staged: true } : {}),
     };
+    this.explainSyscalls = request.explainSyscalls === true;
     this.environment = Object.freeze({ ...environment });
     this.value = deepFreeze({
       command: [...command],
       files,
       network: "none",
       ...(request.isolation === undefined ? {} : { isolation: request.isolation }),
+      ...(request.root === undefined ? {} : { root: checkRoot(request.root) }),
       ...(request.workingDirectory === undefined ? {} : { cwd: request.workingDirectory }),
       environment: checkVariables(Object.keys(environment)),
       limits: checkLimits(request.limits ?? {}),
@@ -72,6 +83,13 @@ function checkPaths(paths: readonly string[] = []): readonly string[] {
   return [...paths];
 }
 
+/** @returns it as it was given: policy judges the text, the profile what it means here. */
+function checkRoot(text: string): string {
+  parseRoot(text);
+  checkText(text);
+  return text;
+}
+
 function checkVariables(names: readonly string[]): readonly string[] {
   if (names.length > VARIABLES_MAX) throw usage(`at most ${VARIABLES_MAX} variables can be passed`);
   for (const name of names) if (!VARIABLE.test(name)) throw usage(`\`${name}\` is not a variable's name`);
@@ -80,8 +98,9 @@ function checkVariables(names: readonly string[]): readonly string[] {
 
 function checkLimits(limits: Partial<Limits>): JsonObject {
   for (const [name, value] of Object.entries(limits)) {
-    if (!(name in DEFAULT_LIMITS) || !Number.isSafeInteger(value) || value < 1 || value > most(name)) {
-      throw usage(`the limit \`${name}\` has to be a whole number from 1 to ${most(name)}`);
+    const least = name === "cpusMilli" ? CPUS_MILLI_MIN : 1;
+    if (!(name in DEFAULT_LIMITS) || !Number.isSafeInteger(value) || value < least || value > most(name)) {
+      throw usage(`the limit \`${name}\` has to be a whole number from ${least} to ${most(name)}`);
     }
   }
   return { ...limits } as JsonObject;
@@ -89,11 +108,12 @@ function checkLimits(limits: Partial<Limits>): JsonObject {
 
 /** The kernel counts no more processes than this; a size or a time is bounded by what a number can hold. */
 function most(name: string): number {
-  return name === "processes"
-    ? PROCESSES_MAX
-    : name === "openFiles"
-      ? OPEN_FILES_MAX
-      : Number.MAX_SAFE_INTEGER;
+  const counted: Readonly<Record<string, number>> = {
+    processes: PROCESSES_MAX,
+    openFiles: OPEN_FILES_MAX,
+    cpusMilli: CPUS_MILLI_MAX,
+  };
+  return counted[name] ?? Number.MAX_SAFE_INTEGER;
 }
 
 /** A NUL would end an argument early, and a lone surrogate has no bytes. */

@@ -1,7 +1,8 @@
 import { Ajv2020, type Options } from "ajv/dist/2020.js";
 import { type DocumentPath, type ParsedDocument, problemAt } from "../config/document.ts";
-import { nearest } from "../config/nearest.ts";
+import { FORMATS } from "../contract/formats.ts";
 import { isJsonObject, type Json, type JsonObject } from "../contract/json.ts";
+import { nearest } from "../contract/nearest.ts";
 
 const SCHEMA_OF: ReadonlySet<string> = new Set(
   "additionalProperties unevaluatedProperties items contains propertyNames not if then else unevaluatedItems".split(
@@ -20,12 +21,6 @@ const PLAIN: readonly string[] =
   );
 const KEYWORDS: ReadonlySet<string> = new Set([...SCHEMA_OF, ...MAP_OF, ...LIST_OF, ...PLAIN]);
 const DIALECT = "https://json-schema.org/draft/2020-12/schema";
-
-/** Formats a tool's schema may use. What a path resolves to is decided later, before policy sees it. */
-const FORMATS: Readonly<Record<string, (text: string) => boolean>> = {
-  "workspace-path": (text) => text !== "" && !text.includes("\0"),
-  artifact: (text) => /^sha256:[0-9a-f]{64}$/.test(text),
-};
 
 function optionsOf(side: "input" | "output"): Options {
   return {

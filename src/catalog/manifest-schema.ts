@@ -3,6 +3,7 @@ import type { Refusal } from "../config/issues.ts";
 import type { GateError } from "../contract/errors.ts";
 import { parseToolName, type ToolName } from "../contract/ids.ts";
 import type { JsonObject } from "../contract/json.ts";
+import { parseRoot, type RootRequest } from "../contract/root.ts";
 import { ISOLATION_CLASSES, type IsolationClass, TIERS, type Tier } from "../contract/tier.ts";
 import { RESERVED_PREFIX } from "./builtin.ts";
 import { type LimitsFile, limitsSchema } from "./units.ts";
@@ -24,10 +25,12 @@ export interface ManifestFile {
   readonly outputSchema?: JsonObject;
   readonly sandbox: {
     readonly isolation?: IsolationClass;
+    readonly root?: RootRequest;
     readonly files: {
       readonly read: readonly string[];
       readonly write: readonly string[];
       readonly hide: readonly string[];
+      readonly staged?: true;
     };
     readonly network: "none";
     readonly limits: LimitsFile;
@@ -58,7 +61,6 @@ export const MANIFEST_REFUSALS: readonly Refusal[] = [
   later("credentials", "`credentials` (secrets attached at the gate)"),
   later("sandbox.credentials", "`credentials` (secrets attached at the gate)"),
   later("run.credentials", "`credentials` (secrets attached at the gate)"),
-  later("sandbox.files.staged", "`staged` (writes held back until they are accepted)"),
   {
     path: "sandbox.network",
     message: "`network` must be `none`: egress by name is not in this version",
@@ -147,9 +149,28 @@ const run: z.ZodType<ManifestFile["run"]> = z.strictObject({
     .meta({ description: "fixed variables, beside PATH, HOME, LANG and TERM" }),
 });
 
+const root: z.ZodType<RootRequest> = z.string().transform((text, context) => {
+  try {
+    const asked = parseRoot(text);
+    const message = "path" in asked ? pathProblem(asked.path) : undefined;
+    if (message === undefined) return asked;
+    context.addIssue({ code: "custom", message });
+  } catch (error) {
+    const { message, remedy } = error as GateError;
+    context.addIssue({ code: "custom", message, params: { remedy } });
+  }
+  return z.NEVER;
+});
+
 const sandbox: z.ZodType<ManifestFile["sandbox"]> = z.strictObject({
   isolation: z.exactOptional(
     z.enum(ISOLATION_CLASSES).meta({ description: "the least isolation; unset: what the tier asks for" }),
+  ),
+  root: z.exactOptional(
+    root.meta({
+      description:
+        "root file system: host, folder:PATH, oci:PATH[@sha256:DIGEST] or image:NAME@sha256:DIGEST; unset: the project's",
+    }),
   ),
   files: z
     .strictObject({
@@ -162,6 +183,11 @@ const sandbox: z.ZodType<ManifestFile["sandbox"]> = z.strictObject({
         .meta({ description: "paths it may write; the low tier has none" })
         .default([]),
       hide: paths("paths laid empty inside of what it may read or write").default([]),
+      staged: z.exactOptional(
+        z.literal(true).meta({
+          description: "it writes to a private copy, which is applied as a whole once it has succeeded",
+        }),
+      ),
     })
     .prefault({})
     .meta({ description: "files it sees; everything else is not there" }),

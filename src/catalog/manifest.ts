@@ -5,9 +5,9 @@ import {
   problemAt,
   validate,
 } from "../config/document.ts";
-import { nearest } from "../config/nearest.ts";
 import type { GateError } from "../contract/errors.ts";
 import { deepFreeze, isJsonObject, type JsonObject } from "../contract/json.ts";
+import { nearest } from "../contract/nearest.ts";
 import { strongerIsolation, TIER_MINIMUMS } from "../contract/tier.ts";
 import type { Tool } from "../contract/tool.ts";
 import { digestTool, type ToolDefinition } from "./digest.ts";
@@ -123,7 +123,13 @@ function checkTier(document: ParsedDocument, { tier, sandbox }: ManifestFile): v
       "write `tier: medium` or above, or remove `write`",
     );
   }
-  const { isolation } = sandbox;
+  const { isolation, files } = sandbox;
+  if (files.staged === true && files.write.length === 0) {
+    throw problemAt(document, ["sandbox", "files", "staged"], "`staged` has no meaning without `write`", {
+      remedy: "name the folders it may write, or remove `staged`",
+      onKey: true,
+    });
+  }
   if (isolation !== undefined && strongerIsolation(isolation, minimum.isolation) !== isolation) {
     const message = `isolation \`${isolation}\` is weaker than tier \`${tier}\` allows`;
     throw fail(
@@ -152,7 +158,7 @@ function checkOutput(
 
 function define(file: ManifestFile): ToolDefinition {
   const { name, description, tier, categories, input, run, output, outputSchema, sandbox, calls } = file;
-  const { isolation, files, network, limits } = sandbox;
+  const { isolation, root, files, network, limits } = sandbox;
   return {
     name,
     description,
@@ -164,6 +170,7 @@ function define(file: ManifestFile): ToolDefinition {
     ...(outputSchema === undefined ? {} : { outputSchema }),
     sandbox: {
       ...(isolation === undefined ? {} : { isolation }),
+      ...(root === undefined ? {} : { root }),
       files,
       network,
       limits: fillLimits(limits),

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { measureDuration, measureSize } from "../config/units.ts";
-import { DEFAULT_LIMITS, type Limits } from "../contract/profile.ts";
+import { CPUS_MILLI_MAX, CPUS_MILLI_MIN, DEFAULT_LIMITS, type Limits } from "../contract/profile.ts";
 
 function measured(measure: typeof measureDuration, description: string): z.ZodType<number> {
   return z
@@ -25,10 +25,21 @@ function size(description: string): z.ZodType<number> {
   return measured(measureSize, `${description}, such as 512MiB`);
 }
 
+/** A number of processors, as thousandths. */
+function processors(description: string): z.ZodType<number> {
+  return z
+    .number()
+    .min(CPUS_MILLI_MIN / 1000)
+    .max(CPUS_MILLI_MAX / 1000)
+    .transform((count) => Math.round(count * 1000))
+    .meta({ description: `${description}, such as 0.5` });
+}
+
 /** `limits` of a manifest. */
 export interface LimitsFile {
   readonly wall?: number;
   readonly cpu?: number;
+  readonly cpus?: number;
   readonly memory?: number;
   readonly processes?: number;
   readonly openFiles?: number;
@@ -41,6 +52,7 @@ export interface LimitsFile {
 export const limitsSchema: z.ZodType<LimitsFile> = z.strictObject({
   wall: z.exactOptional(duration("time until it is killed")),
   cpu: z.exactOptional(duration("processor time of all its processes")),
+  cpus: z.exactOptional(processors("processors that all its processes may use at a time")),
   memory: z.exactOptional(size("memory of all its processes")),
   processes: z.exactOptional(
     z.int().min(1).max(65_536).meta({ description: "processes and threads at once" }),
@@ -59,6 +71,7 @@ export function fillLimits(file: LimitsFile): Limits {
   return {
     wallMs: file.wall ?? DEFAULT_LIMITS.wallMs,
     cpuMs: file.cpu ?? DEFAULT_LIMITS.cpuMs,
+    cpusMilli: file.cpus ?? DEFAULT_LIMITS.cpusMilli,
     memoryBytes: file.memory ?? DEFAULT_LIMITS.memoryBytes,
     processes: file.processes ?? DEFAULT_LIMITS.processes,
     openFiles: file.openFiles ?? DEFAULT_LIMITS.openFiles,

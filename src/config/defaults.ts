@@ -1,4 +1,6 @@
 import type { Caller, Environment } from "../contract/call.ts";
+import { DEFAULT_DOCKER, type DockerSettings } from "../contract/docker.ts";
+import type { RootRequest } from "../contract/root.ts";
 import type { IsolationClass } from "../contract/tier.ts";
 
 /** Who the owner of this process is said to be. */
@@ -27,6 +29,9 @@ export interface Settings {
   readonly sandbox: {
     /** The host's least; a tier, a tool or a policy may only ask for more. */
     readonly isolation: IsolationClass;
+    /** What a tool that names no root file system of its own gets. */
+    readonly root: RootRequest;
+    readonly docker: DockerSettings;
     /** Laid empty in every sandbox. */
     readonly hide: readonly string[];
     /** Readable and never written, in every sandbox. */
@@ -41,7 +46,7 @@ export const DEFAULT_SETTINGS: Settings = {
   environment: { name: "development", protected: false },
   catalog: ["tools/*.yaml"],
   policies: "policies",
-  sandbox: { isolation: "process", hide: [], protect: [] },
+  sandbox: { isolation: "process", root: { from: "host" }, docker: DEFAULT_DOCKER, hide: [], protect: [] },
   owner: { kind: "User", claims: {} },
   session: { usesMax: 10_000, lifeMs: 12 * 3_600_000, depthMax: 2 },
 };

@@ -201,6 +201,9 @@ describe("validate", () => {
     ],
     ["name: x\nlist:\n  - id: a\n  - ident: b\n", /^`list\[1\].id` is missing$/, "a.yaml:4:5"],
     ["count: 1\n", /^`name` is missing$/, "a.yaml:1:1"],
+    // Missing only because it is misspelt: the place of the slip, not of the map it stands in.
+    ["count: 1\nnmae: x\n", /^unknown key `nmae`$/, "a.yaml:2:1", /^did you mean `name`\?$/],
+    ["name: x\nlist:\n  - id: a\n  - di: b\n", /^unknown key `di`$/, "a.yaml:4:5", /^did you mean `id`\?$/],
     ["name: 1\n", /^`name` must be text$/, "a.yaml:1:7"],
     ["name:\n", /^`name` must be text$/, "a.yaml:1:6"],
     ["name: toolong\n", /^`name` must be at most 5 characters$/, "a.yaml:1:7"],

@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import type { Json } from "../contract/json.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../contract/nearest.ts";
 
 /** A key or value that is understood and deliberately not taken, with the reason. */
 export interface Refusal {
@@ -16,6 +16,9 @@ export interface ExplainedIssue {
   readonly onKey: boolean;
   readonly message: string;
   readonly remedy?: string;
+  /** Of an unknown key: the one that was meant, which is then not told as missing. */
+  readonly meant?: string;
+  readonly isMissing?: boolean;
 }
 
 interface SchemaParts {
@@ -84,7 +87,7 @@ function unknownKey(schema: z.core.$ZodType, path: readonly PropertyKey[], key: 
     onKey: true,
     message: `unknown key \`${key}\``,
     ...(meant !== undefined
-      ? { remedy: `did you mean \`${meant}\`?` }
+      ? { meant, remedy: `did you mean \`${meant}\`?` }
       : known.length > 0
         ? { remedy: `the keys known here are ${listed}` }
         : {}),
@@ -129,7 +132,8 @@ function explain(issue: z.core.$ZodIssue, schema: z.core.$ZodType, root: Json): 
     const { remedy } = (issue.params ?? {}) as { readonly remedy?: string };
     return [{ path, onKey, message: issue.message, ...(remedy === undefined ? {} : { remedy }) }];
   }
-  if (actual === undefined && path.length > 0) return [{ path, onKey, message: `${name} is missing` }];
+  if (actual === undefined && path.length > 0)
+    return [{ path, onKey, message: `${name} is missing`, isMissing: true }];
   switch (issue.code) {
     case "invalid_value":
       return [{ path, onKey, ...badChoice(issue, name, actual) }];
@@ -157,6 +161,16 @@ function refusalOf(refusals: readonly Refusal[], path: readonly PropertyKey[]): 
   });
 }
 
+/** Whether a key is missing only because `other` stands there for it. */
+function isMisspelt({ isMissing, path }: ExplainedIssue, other: ExplainedIssue): boolean {
+  if (isMissing !== true || other.meant === undefined) return false;
+  return pointerOf([...other.path.slice(0, -1), other.meant]) === pointerOf(path);
+}
+
+function pointerOf(path: readonly PropertyKey[]): string {
+  return JSON.stringify(path.map(String));
+}
+
 /** Turns zod's issues into sentences for people, each with the path it is about. */
 export function explainIssues(
   issues: readonly z.core.$ZodIssue[],
@@ -164,8 +178,9 @@ export function explainIssues(
   root: Json,
   refusals: readonly Refusal[],
 ): ExplainedIssue[] {
-  return issues
-    .flatMap((issue) => explain(issue, schema, root))
+  const all = issues.flatMap((issue) => explain(issue, schema, root));
+  return all
+    .filter((explained) => !all.some((other) => isMisspelt(explained, other)))
     .map((explained) => {
       const refusal = refusalOf(refusals, explained.path);
       if (refusal === undefined) return explained;

@@ -52,11 +52,17 @@ export function narrow(asked: Settings): Narrowed {
   ) {
     add("callers.owner", "another name for the caller");
   }
+  if (asked.sandbox.root.from !== sandbox.root.from) add("sandbox.root", "another root file system");
+  const { socket, image, runtime } = asked.sandbox.docker;
+  if (socket !== sandbox.docker.socket || runtime !== sandbox.docker.runtime || image !== undefined)
+    add("sandbox.docker", "another Docker daemon, runtime or image");
   const settings: Settings = {
     ...DEFAULT_SETTINGS,
     catalog: [],
     sandbox: {
       isolation: strongerIsolation(sandbox.isolation, asked.sandbox.isolation),
+      root: sandbox.root,
+      docker: sandbox.docker,
       hide: asked.sandbox.hide,
       protect: asked.sandbox.protect,
     },

@@ -7,6 +7,8 @@ import { parseSettings } from "./settings.ts";
 
 const parse = (text: string) => parseSettings(text, "callgate.yaml");
 
+const IMAGE = `sha256:${"0".repeat(64)}`;
+
 describe("parseSettings", () => {
   it("fills in the built-in defaults", () => {
     assert.deepEqual(parse("version: 1\n"), DEFAULT_SETTINGS);
@@ -22,7 +24,7 @@ version: 1
 environment: { name: production, protected: true }
 catalog: [tools/*.yaml, more/**/tool.yaml]
 policies: rules
-sandbox: { isolation: gvisor, hide: [.env], protect: [.git/hooks] }
+sandbox: { isolation: gvisor, root: "folder:images/root", docker: { socket: /d.sock, image: "a@${IMAGE}", runtime: crun }, hide: [.env], protect: [.git/hooks] }
 callers: { owner: { kind: Agent, id: claude, claims: { team: core, level: 3, on: true } } }
 session: { uses: 5, expires: 10m, depth: 0 }
 `;
@@ -30,7 +32,13 @@ session: { uses: 5, expires: 10m, depth: 0 }
       environment: { name: "production", protected: true },
       catalog: ["tools/*.yaml", "more/**/tool.yaml"],
       policies: "rules",
-      sandbox: { isolation: "gvisor", hide: [".env"], protect: [".git/hooks"] },
+      sandbox: {
+        isolation: "gvisor",
+        root: { from: "folder", path: "images/root" },
+        docker: { socket: "/d.sock", image: `a@${IMAGE}`, runtime: "crun" },
+        hide: [".env"],
+        protect: [".git/hooks"],
+      },
       owner: { kind: "Agent", id: "claude", claims: { team: "core", level: 3, on: true } },
       session: { usesMax: 5, lifeMs: 600_000, depthMax: 0 },
     });
@@ -55,6 +63,16 @@ session: { uses: 5, expires: 10m, depth: 0 }
     ["policies: rules/*", /holds a wildcard/, "2:11"],
     ["sandbox: { hide: [../x] }", /leaves the project/, "2:19"],
     ["sandbox: { protect: [/etc] }", /is absolute/, "2:22"],
+    ["sandbox: { root: 'folder:/srv/root' }", /is absolute/, "2:18"],
+    ["sandbox: { root: 'oci:../image' }", /leaves the project/, "2:18"],
+    ["sandbox: { root: 'image:debian:12' }", /names no root file system/, "2:18", /NAME@sha256/],
+    ["sandbox: { docker: { socket: docker.sock } }", /absolute path/, "2:30"],
+    [
+      "sandbox: { docker: { image: 'debian:12' } }",
+      /`debian:12` does not name an image by its digest/,
+      "2:29",
+      /NAME@sha256/,
+    ],
     ["session: { expires: 10 }", /`session.expires` must be text/, "2:21"],
     ["session: { expires: 10x }", /`x` is not a unit/, "2:21", /such as `30s`/],
     ["session: { uses: 0 }", /at least 1/, "2:18"],
@@ -143,6 +161,7 @@ version: 1
 environment: { name: production, protected: true }
 catalog: [a.yaml]
 policies: rules
+sandbox: { root: "folder:root", docker: { socket: /d.sock } }
 callers: { owner: { kind: Agent, id: root, claims: { admin: true } } }
 session: { uses: 999999, expires: 24h, depth: 8 }
 `);
@@ -154,6 +173,8 @@ session: { uses: 999999, expires: 24h, depth: 8 }
       "environment.name",
       "environment.protected",
       "policies",
+      "sandbox.docker",
+      "sandbox.root",
       "session.depth",
       "session.expires",
       "session.uses",

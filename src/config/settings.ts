@@ -1,5 +1,8 @@
 import { z } from "zod";
 import type { Environment } from "../contract/call.ts";
+import { DEFAULT_DOCKER, type DockerSettings } from "../contract/docker.ts";
+import type { GateError } from "../contract/errors.ts";
+import { parseRoot, type RootRequest } from "../contract/root.ts";
 import { ISOLATION_CLASSES } from "../contract/tier.ts";
 import type { OwnerSettings, Settings } from "./defaults.ts";
 import { parseDocument, validate } from "./document.ts";
@@ -111,11 +114,55 @@ const owner: z.ZodType<OwnerSettings> = z.strictObject({
     .meta({ description: "attributes of the principal that policies may rely on" }),
 });
 
+/** A project names only what is inside it, and a container engine's images by digest. */
+const root: z.ZodType<RootRequest> = z.string().transform((text, context) => {
+  try {
+    const asked = parseRoot(text);
+    const problem = "path" in asked ? pathProblem(asked.path, "literal") : undefined;
+    if (problem === undefined) return asked;
+    const remedy = "write a path relative to this file";
+    context.addIssue({ code: "custom", message: problem, params: { remedy } });
+  } catch (error) {
+    const { message, remedy } = error as GateError;
+    context.addIssue({ code: "custom", message, params: { remedy } });
+  }
+  return z.NEVER;
+});
+
+/** unix(7): an address has room for 107 bytes. */
+const SOCKET_LENGTH_MAX = 107;
+const IMAGE_BY_DIGEST = /^(?:[^@\s]+@)?sha256:[0-9a-f]{64}$/;
+
+const docker: z.ZodType<DockerSettings> = z.strictObject({
+  socket: z
+    .string()
+    .max(SOCKET_LENGTH_MAX)
+    .refine((path) => /^\/[^\0]+$/.test(path), { error: "a socket is named by its absolute path" })
+    .default(DEFAULT_DOCKER.socket)
+    .meta({ description: "the Docker daemon's Unix socket, an absolute path; no tool ever sees it" }),
+  image: z.exactOptional(
+    z
+      .string()
+      .superRefine((text, context) => {
+        if (IMAGE_BY_DIGEST.test(text)) return;
+        const message = `\`${text}\` does not name an image by its digest, and a tag can be moved`;
+        const remedy = "write `NAME@sha256:DIGEST`";
+        context.addIssue({ code: "custom", message, params: { remedy } });
+      })
+      .meta({ description: "image of containers whose tool names none: NAME@sha256:DIGEST" }),
+  ),
+  runtime: NAME.default(DEFAULT_DOCKER.runtime).meta({ description: "one of the daemon's runtimes" }),
+});
+
 const sandbox: z.ZodType<Settings["sandbox"]> = z.strictObject({
   isolation: z
     .enum(ISOLATION_CLASSES)
     .default("process")
     .meta({ description: "the least isolation here; a tool, tier or policy may only ask for more" }),
+  root: root.prefault("host").meta({
+    description: "root file system: host, folder:PATH, oci:PATH[@sha256:DIGEST] or image:NAME@sha256:DIGEST",
+  }),
+  docker: docker.prefault({}).meta({ description: "where `container` isolation comes from" }),
   hide: z
     .array(projectPath("a path relative to this file", "literal"))
     .max(256)

@@ -12,10 +12,10 @@ import {
 import { join } from "node:path";
 import { GateError } from "../contract/errors.ts";
 import { type Digest, digestOf } from "../contract/ids.ts";
+import { isWithin } from "../contract/within.ts";
 import type { Settings } from "./defaults.ts";
 import { DOCUMENT_BYTES_MAX } from "./document.ts";
 import { parseSettings } from "./settings.ts";
-import { isInside } from "./workspace.ts";
 
 export const LOCK_NAME = "callgate.lock";
 export const PROJECT_FILES_MAX = 1000;
@@ -56,7 +56,7 @@ function realpathIfAny(path: string): string | undefined {
 }
 
 function checkInside(root: string, path: string, real: string): void {
-  if (isInside(real, root)) return;
+  if (isWithin(real, root)) return;
   throw refuse(path, `\`${path}\` is a link that leaves the project`, "put the file itself into the project");
 }
 

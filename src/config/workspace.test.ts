@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { refuses } from "./gate-error.fixture.ts";
-import { checkStateOutside, findWorkspace, isInside, type WorkspaceInputs } from "./workspace.ts";
+import { checkStateOutside, findWorkspace, type WorkspaceInputs } from "./workspace.ts";
 
 let root = "";
 beforeEach(() => {
@@ -104,17 +104,6 @@ describe("findWorkspace", () => {
       'mount -t tmpfs none "$1" && mkdir "$1/sub" && exec "$2" --input-type=module -e "$3" "$1/sub"';
     const args = ["-rm", "sh", "-c", script, "sh", join(root, "a/mounted"), process.execPath, look];
     assert.equal(execFileSync("unshare", args, { encoding: "utf8" }).trim(), join(root, "a/mounted/sub"));
-  });
-});
-
-describe("isInside", () => {
-  it("tells a folder from one whose name it begins", () => {
-    assert.ok(isInside("/a/b", "/a"));
-    assert.ok(isInside("/a", "/a"));
-    assert.ok(isInside("/a/..b", "/a"));
-    assert.ok(!isInside("/ab", "/a"));
-    assert.ok(!isInside("/", "/a"));
-    assert.ok(isInside("/a", "/"));
   });
 });
 

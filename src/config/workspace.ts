@@ -1,6 +1,7 @@
 import { lstatSync, realpathSync, type Stats, statSync } from "node:fs";
-import { basename, dirname, join, relative, resolve, sep } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { GateError } from "../contract/errors.ts";
+import { isWithin } from "../contract/within.ts";
 
 export const CONFIG_NAME = "callgate.yaml";
 
@@ -22,12 +23,6 @@ export interface WorkspaceInputs {
 
 function statOrUndefined(path: string): Stats | undefined {
   return lstatSync(path, { throwIfNoEntry: false });
-}
-
-/** Whether `path` is `folder` or lies in it. Both absolute and real. */
-export function isInside(path: string, folder: string): boolean {
-  const steps = relative(folder, path);
-  return steps === "" || !(steps === ".." || steps.startsWith(`..${sep}`));
 }
 
 /**
@@ -123,7 +118,7 @@ function realpathAhead(path: string): string {
 export function checkStateOutside(stateDir: string, workspaceRoot: string): string {
   const state = realpathAhead(stateDir);
   const root = realpathSync(workspaceRoot);
-  if (isInside(state, root)) {
+  if (isWithin(state, root)) {
     throw new GateError(
       "ERR_STATE_PERMISSIONS",
       `the state folder \`${state}\` is inside the workspace \`${root}\``,
@@ -132,7 +127,7 @@ export function checkStateOutside(stateDir: string, workspaceRoot: string): stri
       },
     );
   }
-  if (isInside(root, state)) {
+  if (isWithin(root, state)) {
     throw new GateError(
       "ERR_STATE_PERMISSIONS",
       `the workspace \`${root}\` is inside the state folder \`${state}\``,

@@ -56,6 +56,12 @@ export const ERRORS = {
   },
   ERR_KEY_MISSING: { exit: 70, summary: "the log exists and its signing key does not" },
   ERR_KEY_INVALID: { exit: 70, summary: "a key cannot be read or is not the log's key" },
+  ERR_CHANGES_REFUSED: {
+    exit: 77,
+    summary: "the tool's staged changes hold one that may not be made, so none was",
+  },
+  ERR_CHANGES_CONFLICT: { exit: 75, summary: "a tree changed while a tool worked on its private copy of it" },
+  ERR_CHANGES_FAILED: { exit: 70, summary: "staged changes could not be written, and were taken back" },
   ERR_RECEIPT_INVALID: { exit: 65, summary: "a receipt does not prove what it says" },
   ERR_LOG_INVALID: { exit: 65, summary: "the log does not verify" },
   ERR_NOT_FOUND: { exit: 65, summary: "no such call or entry is in the record" },
@@ -79,6 +85,8 @@ export interface GateErrorOptions {
   readonly place?: Place;
   /** For the log only; never shown to the caller. */
   readonly internal?: string;
+  /** Further faults that were found beside this one, in the order of their places. */
+  readonly also?: readonly GateError[];
 }
 
 /** A fault. Outcomes (a forbid, a kill) are values and never thrown. `message` is safe to show a caller. */
@@ -88,6 +96,7 @@ export class GateError extends Error {
   readonly remedy: string | undefined;
   readonly place: Place | undefined;
   readonly internal: string | undefined;
+  readonly also: readonly GateError[];
 
   constructor(code: GateErrorCode, message: string, options: GateErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -95,6 +104,7 @@ export class GateError extends Error {
     this.remedy = options.remedy;
     this.place = options.place;
     this.internal = options.internal;
+    this.also = options.also ?? [];
   }
 
   get exitCode(): number {

@@ -1,3 +1,4 @@
+import type { Root } from "./root.ts";
 import type { IsolationClass } from "./tier.ts";
 
 /** Bounds on one call. Every field is enforced; what a host cannot enforce is named in the result. */
@@ -5,6 +6,8 @@ export interface Limits {
   readonly wallMs: number;
   /** Processor time of the whole tree. */
   readonly cpuMs: number;
+  /** Thousandths of a processor that the whole tree may use at a time. */
+  readonly cpusMilli: number;
   readonly memoryBytes: number;
   /** Processes and threads of the whole tree. */
   readonly processes: number;
@@ -21,10 +24,16 @@ export interface Limits {
 
 const MIB = 1024 * 1024;
 
+/** The kernel counts no less than a millisecond in a tenth of a second. */
+export const CPUS_MILLI_MIN = 10;
+export const CPUS_MILLI_MAX = 1_024_000;
+
 /** What a manifest that says nothing gets. */
 export const DEFAULT_LIMITS: Limits = {
   wallMs: 30_000,
   cpuMs: 60_000,
+  // Twice `wallMs` is `cpuMs`: what uses two processors from start to end meets both.
+  cpusMilli: 2_000,
   memoryBytes: 512 * MIB,
   processes: 64,
   openFiles: 1024,
@@ -37,6 +46,7 @@ export const DEFAULT_LIMITS: Limits = {
 /** What a tool may see and do: deny by default, the same for every driver, absolute host paths. */
 export interface Profile {
   readonly isolation: IsolationClass;
+  readonly root: Root;
   readonly files: {
     readonly read: readonly string[];
     readonly write: readonly string[];
@@ -44,6 +54,8 @@ export interface Profile {
     readonly hide: readonly string[];
     /** Inside what `write` opens, readable and never written. */
     readonly protect: readonly string[];
+    /** What `write` opens is a private copy, applied after the tool's success. Then `protect` is refused, not mounted. */
+    readonly staged?: true;
   };
   readonly network: { readonly mode: "none" };
   readonly environment: Readonly<Record<string, string>>;
@@ -51,4 +63,6 @@ export interface Profile {
   readonly limits: Limits;
   /** Memory, processes and cpu are bounded for the whole tree by a cgroup, or nothing runs. */
   readonly treeLimits: boolean;
+  /** Refused system calls are told with their reasons. Nothing is opened by it: the same calls are refused. */
+  readonly explainSyscalls?: true;
 }

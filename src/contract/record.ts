@@ -1,4 +1,5 @@
 import type { CallContext, Caller } from "./call.ts";
+import type { Changes } from "./changes.ts";
 import type { Controls, Denial, KilledBy, Usage } from "./execution.ts";
 import type { CallId, Digest, ToolName } from "./ids.ts";
 import type { IsolationClass, Tier } from "./tier.ts";
@@ -40,6 +41,8 @@ export interface OpenedRecord extends OfCall {
   readonly isolation: IsolationClass;
   readonly profileDigest: Digest;
   readonly controls: Controls;
+  /** How long it had waited, built ahead; 0: built for this call. */
+  readonly waitedMs: number;
 }
 
 /** How it ended. Durable before the result is handed back. Payloads `stdout` and `stderr`. */
@@ -55,6 +58,8 @@ export interface OutcomeRecord extends OfCall {
   readonly endedMs: number;
   readonly usage: Usage | null;
   readonly denials: readonly Denial[];
+  /** Of a tool with staged writes; a long list is shortened here, and whole in the payload `changes`. */
+  readonly changes?: Changes;
 }
 
 /** An intent whose outcome nobody recorded, found at start: the gateway died in between. */

@@ -1,3 +1,4 @@
+import type { Changes } from "./changes.ts";
 import type { Controls, Denial, KilledBy, Usage } from "./execution.ts";
 import type { CallId, Digest } from "./ids.ts";
 import type { Receipt } from "./record.ts";
@@ -35,6 +36,8 @@ export interface CallResult {
   readonly controls: Controls | null;
   readonly denials: readonly Denial[];
   readonly usage: Usage | null;
+  /** Of a tool with staged writes, and what became of them; null for every other. */
+  readonly changes: Changes | null;
   readonly approval: {
     readonly id: string;
     readonly needed: number;

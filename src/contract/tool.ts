@@ -1,6 +1,7 @@
 import type { Digest, ToolName } from "./ids.ts";
 import type { JsonObject } from "./json.ts";
 import type { Limits } from "./profile.ts";
+import type { RootRequest } from "./root.ts";
 import type { IsolationClass, Tier } from "./tier.ts";
 
 /** A catalogued tool: a manifest that was parsed and checked. Frozen. */
@@ -25,11 +26,15 @@ export interface Tool {
   readonly sandbox: {
     /** Unset: the tier's least. */
     readonly isolation?: IsolationClass;
+    /** Unset: what the project's configuration says. */
+    readonly root?: RootRequest;
     /** Paths with `${workspace}` and `${node}`; relative paths are inside the workspace. */
     readonly files: {
       readonly read: readonly string[];
       readonly write: readonly string[];
       readonly hide: readonly string[];
+      /** Writes go to a private copy, applied when the tool has succeeded. */
+      readonly staged?: true;
     };
     readonly network: "none";
     readonly limits: Limits;

@@ -1,7 +1,7 @@
 import type { PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
 import type { GateError, Place } from "../contract/errors.ts";
+import { didYouMean } from "../contract/nearest.ts";
 import { ISOLATION_CLASSES, type IsolationClass } from "../contract/tier.ts";
-import { didYouMean } from "./nearest.ts";
 import { policyError } from "./policy.ts";
 
 /** More people than this nobody finds. */

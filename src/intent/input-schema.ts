@@ -1,11 +1,12 @@
 import type { Ajv2020, ErrorObject, Options, ValidateFunction } from "ajv/dist/2020.js";
 import type { GateErrorCode } from "../contract/errors.ts";
+import { FORMATS } from "../contract/formats.ts";
 import type { Digest } from "../contract/ids.ts";
 import { deepFreeze, isJsonObject, type JsonObject } from "../contract/json.ts";
+import { didYouMean } from "../contract/nearest.ts";
 import type { Tool } from "../contract/tool.ts";
 import type { Facts } from "./facts.ts";
 import { pointerTo, thaw } from "./input.ts";
-import { didYouMean } from "./nearest.ts";
 import { type PathFinder, pathFinder } from "./path-places.ts";
 import { createPatterns, PatternTimeout } from "./pattern.ts";
 import { bad, checkSchema } from "./schema-walk.ts";
@@ -14,11 +15,11 @@ import { canonicalPath } from "./workspace-path.ts";
 /** Compiled schemas kept; the least recently used goes first. */
 const VALIDATORS_MAX = 512;
 
-/** The formats a schema may name, each checked: ajv refuses a tool with any other, or its author would think it holds. */
-const FORMATS: NonNullable<Options["formats"]> = {
+/** ajv refuses a tool with any other, or its author would think it holds. */
+const CHECKED_FORMATS: NonNullable<Options["formats"]> = {
+  ...FORMATS,
   // Checked where the workspace is known; see workspace-path.ts.
   "workspace-path": true,
-  artifact: /^sha256:[0-9a-f]{64}$/,
 };
 
 interface ValidInput {
@@ -98,7 +99,7 @@ function options(patterned: Patterns): Options {
     // Or `required: ["constructor"]` would hold for `{}`.
     ownProperties: true,
     unicodeRegExp: true,
-    formats: FORMATS,
+    formats: CHECKED_FORMATS,
     code: { regExp: Object.assign(engine, { code: "patterned" }) },
     // ajv writes to the console otherwise.
     logger: false,

@@ -28,6 +28,28 @@ function fault(...texts: string[]): string {
   return "none";
 }
 
+test("one mistake hides no other: all are told, in the order of their places", () => {
+  const texts = [
+    `@id("c") permit(principal, action, resource) when { context.nosuch };\n@id("b") permit(principal, action == Action::"nosuch", resource);`,
+    `@id("d") permit(principal, action, resource) when { 1 === 1 };\n@id("a") ${ANY}\n@id("a") ${ANY}`,
+  ];
+  try {
+    load(...texts);
+    assert.fail("it was taken");
+  } catch (error) {
+    assert.ok(error instanceof GateError);
+    assert.deepEqual(
+      [error, ...error.also].map(({ code, place }) => `${code} ${place?.file}:${place?.line}`),
+      [
+        "ERR_POLICY_INVALID p0.cedar:1",
+        "ERR_POLICY_INVALID p0.cedar:2",
+        "ERR_POLICY_SYNTAX p1.cedar:1",
+        "ERR_POLICY_INVALID p1.cedar:3",
+      ],
+    );
+  }
+});
+
 const ANY = "permit(principal, action, resource);";
 
 test("ids survive, with the text and the place of each policy", () => {

@@ -1,11 +1,11 @@
 import type { DetailedError, PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
 import type { Caller } from "../contract/call.ts";
-import { formatPlace, type GateError } from "../contract/errors.ts";
+import { formatPlace, GateError } from "../contract/errors.ts";
+import { didYouMean } from "../contract/nearest.ts";
 import type { Tool } from "../contract/tool.ts";
 import { readAnnotations } from "./annotations.ts";
 import type { Cedar } from "./cedar.ts";
 import { groupNames, groupsOf } from "./cedar-schema.ts";
-import { didYouMean } from "./nearest.ts";
 import {
   type Policy,
   type PolicyFile,
@@ -19,28 +19,14 @@ import { validatePolicies } from "./policy-validation.ts";
 
 /**
  * Parses, checks and validates policies against the schema of a catalogue.
- * @throws GateError `ERR_POLICY_SYNTAX` or `ERR_POLICY_INVALID`, with the place.
+ * @throws GateError `ERR_POLICY_SYNTAX` or `ERR_POLICY_INVALID`, with the place; with what else is wrong in `also`.
  */
 export function loadPolicies(cedar: Cedar, tools: readonly Tool[], files: readonly PolicyFile[]): PolicySet {
-  const all = new Map<string, Policy>();
-  const sources = new Map<string, PolicySource>();
-  const actions = new Set<string>([...tools.map((tool) => tool.name), ...groupNames(tools)]);
-  for (const source of files.flatMap(piecesOf)) {
-    const policy = parsePolicy(cedar, source);
-    checkActions(policy, actions);
-    const other = all.get(policy.id);
-    if (other !== undefined) {
-      const remedy = `the other one is at ${formatPlace(other.place)}`;
-      throw policyError(
-        "ERR_POLICY_INVALID",
-        `two policies have the id \`${policy.id}\``,
-        policy.place,
-        remedy,
-      );
-    }
-    all.set(policy.id, policy);
-    sources.set(policy.id, source);
-  }
+  const { all, sources, faults } = readPolicies(cedar, tools, files);
+  const { errors, warnings } = validatePolicies(cedar, tools, all, sources);
+  const order = new Map(files.map(({ file }, index) => [file, index]));
+  const [first, ...also] = [...faults, ...errors].toSorted((a, b) => placed(a, order) - placed(b, order));
+  if (first !== undefined) throw withOthers(first, also);
   const slices = new Map<string, readonly Policy[]>();
   for (const tool of tools) {
     const names = new Set<string>([tool.name, ...groupsOf(tool)]);
@@ -49,12 +35,56 @@ export function loadPolicies(cedar: Cedar, tools: readonly Tool[], files: readon
       [...all.values()].filter((policy) => canMatch(policy, names)),
     );
   }
-  const warnings = validatePolicies(cedar, tools, all, sources);
   const sliceFor: PolicySet["sliceFor"] = (tool, kind) => {
     const slice = slices.get(tool.name) ?? [];
     return kind === undefined ? slice : slice.filter((policy) => canMatchKind(policy, kind));
   };
   return { all, warnings, sliceFor };
+}
+
+interface ReadPolicies {
+  readonly all: ReadonlyMap<string, Policy>;
+  readonly sources: ReadonlyMap<string, PolicySource>;
+  readonly faults: readonly GateError[];
+}
+
+/** One policy's fault keeps no other from being read. */
+function readPolicies(cedar: Cedar, tools: readonly Tool[], files: readonly PolicyFile[]): ReadPolicies {
+  const all = new Map<string, Policy>();
+  const sources = new Map<string, PolicySource>();
+  const faults: GateError[] = [];
+  const actions = new Set<string>([...tools.map((tool) => tool.name), ...groupNames(tools)]);
+  for (const source of files.flatMap(piecesOf)) {
+    try {
+      const policy = parsePolicy(cedar, source);
+      checkActions(policy, actions);
+      checkId(policy, all.get(policy.id));
+      all.set(policy.id, policy);
+      sources.set(policy.id, source);
+    } catch (error) {
+      if (!(error instanceof GateError)) throw error;
+      faults.push(error);
+    }
+  }
+  return { all, sources, faults };
+}
+
+function checkId({ id, place }: Policy, other: Policy | undefined): void {
+  if (other === undefined) return;
+  const remedy = `the other one is at ${formatPlace(other.place)}`;
+  throw policyError("ERR_POLICY_INVALID", `two policies have the id \`${id}\``, place, remedy);
+}
+
+function placed({ place }: GateError, order: ReadonlyMap<string, number>): number {
+  return (order.get(place?.file ?? "") ?? 0) * 1e12 + (place?.line ?? 0) * 1e6 + (place?.column ?? 0);
+}
+
+function withOthers(
+  { code, message, place, remedy, cause }: GateError,
+  also: readonly GateError[],
+): GateError {
+  const known = { ...(place === undefined ? {} : { place }), ...(remedy === undefined ? {} : { remedy }) };
+  return new GateError(code, message, { ...known, cause, also });
 }
 
 function piecesOf(file: PolicyFile): PolicySource[] {

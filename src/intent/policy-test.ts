@@ -1,11 +1,11 @@
 import type { Environment, ToolCall } from "../contract/call.ts";
 import { newCallId } from "../contract/ids.ts";
 import type { JsonObject } from "../contract/json.ts";
+import { didYouMean } from "../contract/nearest.ts";
 import type { Tool } from "../contract/tool.ts";
 import { createJudge, type Judge, type JudgeOptions } from "./decide.ts";
 import type { Facts } from "./facts.ts";
 import { createInputValidator } from "./input-schema.ts";
-import { didYouMean } from "./nearest.ts";
 import type { CallFacts } from "./request.ts";
 
 /** One expectation of what the policies decide. */

@@ -12,15 +12,15 @@ type Sources = ReadonlyMap<string, PolicySource>;
 /**
  * Validates all policies in Cedar's strict mode: every field a policy names exists, has the type it is
  * compared with, and is tested for where it is optional, so that evaluation cannot fail.
- * @throws GateError `ERR_POLICY_INVALID` with the place and the nearest name.
+ * @returns errors, `ERR_POLICY_INVALID` with the place and the nearest name, and warnings, each in file order.
  */
 export function validatePolicies(
   cedar: Cedar,
   tools: readonly Tool[],
   policies: ReadonlyMap<string, Policy>,
   sources: Sources,
-): PolicyWarning[] {
-  if (policies.size === 0) return [];
+): { readonly errors: readonly GateError[]; readonly warnings: readonly PolicyWarning[] } {
+  if (policies.size === 0) return { errors: [], warnings: [] };
   const staticPolicies = Object.fromEntries([...policies].map(([id, policy]) => [id, policy.text]));
   const answer = cedar.validate({
     schema: cedarSchema(tools),
@@ -31,21 +31,30 @@ export function validatePolicies(
     const internal = answer.errors.map((error) => error.message).join("; ");
     throw new GateError("ERR_INTERNAL", "policies could not be validated", { internal });
   }
-  const [first] = inFileOrder(answer.validationErrors, policies);
-  if (first !== undefined) throw explainError(first, tools, sources);
-  return inFileOrder(answer.validationWarnings, policies).map((warning) => ({
+  const errors = oncePerPlace(inFileOrder(answer.validationErrors, policies)).map((error) =>
+    explainError(error, tools, sources),
+  );
+  const warnings = inFileOrder(answer.validationWarnings, policies).map((warning) => ({
     policy: warning.policyId,
     place: placeOf(warning, sources),
     message: wordsOf(warning),
   }));
+  return { errors, warnings };
 }
 
-/** Cedar's come in no order; the first mistake in the first file is the one to tell. */
+/** Cedar's come in no order. */
 function inFileOrder(errors: ValidationError[], policies: ReadonlyMap<string, Policy>): ValidationError[] {
   const order = new Map([...policies.keys()].map((id, index) => [id, index]));
   return errors.toSorted(
     (a, b) => (order.get(a.policyId) ?? 0) - (order.get(b.policyId) ?? 0) || startOf(a) - startOf(b),
   );
+}
+
+/** Cedar tells one slip again for every action that the policy can match. */
+function oncePerPlace(errors: readonly ValidationError[]): readonly ValidationError[] {
+  const same = (a: ValidationError, b: ValidationError): boolean =>
+    a.policyId === b.policyId && startOf(a) === startOf(b);
+  return errors.filter((error, at) => errors.findIndex((other) => same(error, other)) === at);
 }
 
 function startOf(error: ValidationError): number {

@@ -3,14 +3,16 @@ import type { Readable, Writable } from "node:stream";
 import type { Capability } from "../contract/capability.ts";
 import { GateError } from "../contract/errors.ts";
 import type { Controls, Denial, Execution, KilledBy, Unstarted } from "../contract/execution.ts";
-import type { Profile } from "../contract/profile.ts";
+import type { Limits, Profile } from "../contract/profile.ts";
 import { within } from "./deadline.ts";
 import type { StartFailure } from "./dialogue.ts";
 import type { Command, ReleaseOptions, Sandbox } from "./driver.ts";
 import { feed } from "./feed.ts";
+import { exposedSockets } from "./grants.ts";
 import { encodeRequest } from "./launcher.ts";
 import type { LimitGroup } from "./limits/backend.ts";
 import { OutputCollector } from "./output.ts";
+import type { Explanation } from "./seccomp/notify.ts";
 import { Watch } from "./watch.ts";
 
 /** How long the kernel, or a runtime, may take to clear a killed sandbox. */
@@ -36,6 +38,8 @@ export interface Cell {
   readonly exited: Promise<number | null>;
   /** Asked after `exited`: what the launcher said if it could not start the tool. */
   startFailure(): StartFailure | undefined;
+  /** Where the profile asks for it: who tells of refused system calls. */
+  readonly explanation?: Explanation | undefined;
   /** Kills whatever is inside, double forks included. Never throws; may be called often, and after the end. */
   kill(): void;
   /** Resolves when nothing of it lives any more, or after `CLEAR_MS_MAX`. */
@@ -50,14 +54,31 @@ export class CellSandbox implements Sandbox {
   readonly #cell: Cell;
   #used = false;
   #closed = false;
+  #ended = false;
 
   constructor(driver: string, cell: Cell) {
     this.driver = driver;
     this.#cell = cell;
+    void cell.exited.then(() => {
+      this.#ended = true;
+    });
+  }
+
+  get alive(): boolean {
+    return !this.#ended && !this.#closed;
+  }
+
+  memoryBytes(): number | null {
+    return this.#cell.group.usage().memoryBytesMax;
   }
 
   async inspect(): Promise<Controls> {
-    return await this.#cell.inspect();
+    const controls = await this.#cell.inspect();
+    // A mount covers a socket that was there; only looking again finds one that was not.
+    const [late] = exposedSockets(this.#cell.profile);
+    if (late === undefined) return controls;
+    const evidence = `${late} is a socket of the host that has appeared and is not hidden`;
+    return { ...controls, mounts: { state: "unavailable", basis: "verified", evidence } };
   }
 
   async release(_capability: Capability, command: Command, options: ReleaseOptions = {}): Promise<Execution> {
@@ -65,7 +86,7 @@ export class CellSandbox implements Sandbox {
     this.#used = true;
     const cell = this.#cell;
     const { limits, environment } = cell.profile;
-    const request = encodeRequest(environment, command.argv);
+    const request = (cell.explanation?.request ?? encodeRequest)(environment, command.argv);
     const started = performance.now();
     using watch = new Watch(limits, cell.group, () => cell.kill(), options.signal);
     const output = new OutputCollector(limits.outputBytes, () => watch.end("output"), options.onOutput);
@@ -81,20 +102,29 @@ export class CellSandbox implements Sandbox {
     // Pipes go to other calls after this one: nothing may be left that still writes to them or reads from them.
     await Promise.all([input.close(), ...streams.map((stream) => stream.stop())]);
     const ran = { ...output.result(), usage: { wallMs, ...cell.group.usage() } };
+    const refused = cell.explanation?.denials(code) ?? [];
     const reason = watch.reason() ?? (this.#metCpuRlimit(code) ? "cpu" : null);
     if (reason !== null) {
-      return { outcome: "killed", killedBy: reason, ...ran, denials: limitDenials(reason, cell.profile) };
+      const denials = [...limitDenials(reason, cell.profile), ...refused];
+      return { outcome: "killed", killedBy: reason, ...ran, denials };
     }
     const failure = cell.startFailure();
     if (failure !== undefined) return unstarted(command, failure);
-    return { outcome: "exited", ...exitOf(code), ...ran, denials: [] };
+    const ended = exitOf(code);
+    return {
+      outcome: "exited",
+      ...ended,
+      ...ran,
+      denials: [...signalDenials(ended.signal, limits), ...refused],
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     this.#cell.kill();
-    await this.#cell.exited;
+    // Within a bound, whose timer also keeps this process from ending while it waits: nothing else of a cell may.
+    await within(CLEAR_MS_MAX, this.#cell.exited);
     await this.#cell.cleared();
     await this.#cell.dispose();
   }
@@ -123,6 +153,12 @@ function unstarted({ argv }: Command, { why, errno }: StartFailure): Unstarted {
 
 function limitDenials(reason: KilledBy, profile: Profile): readonly Denial[] {
   return reason === "abort" ? [] : [{ kind: "limit", what: reason, why: limitText(reason, profile) }];
+}
+
+/** A limit whose signal a tool may catch: the tool ends, or not, as it likes (setrlimit(2), RLIMIT_FSIZE). */
+function signalDenials(signal: NodeJS.Signals | null, { fileSizeBytes }: Limits): readonly Denial[] {
+  if (signal !== "SIGXFSZ") return [];
+  return [{ kind: "limit", what: "fileSize", why: `wrote a file of more than ${fileSizeBytes} bytes` }];
 }
 
 function limitText(reason: Exclude<KilledBy, "abort">, { limits }: Profile): string {

@@ -1,5 +1,5 @@
 import { constants as os } from "node:os";
-import type { Duplex } from "node:stream";
+import type { Readable } from "node:stream";
 
 /** Why a launcher could not start the tool. */
 export interface StartFailure {
@@ -17,23 +17,44 @@ export interface LandlockTrial {
   readonly errnoAfter: number;
 }
 
+/** What a launcher read inside, where a kernel other than the host's serves it. */
+export interface InsideReport {
+  /** `kernel`, `nnp`, `uid` and the lines of `/proc/self/status` that were asked for. */
+  readonly facts: ReadonlyMap<string, string>;
+  /** Lines of `/proc/self/mounts`. */
+  readonly mounts: readonly string[];
+}
+
 /**
  * What a launcher says on its control channel, line by line: `C` the canary's errno, `K` the Landlock trial, `R` ready,
  * then, only if it failed, `L` what could not be set up, `E` bash's exit status or `X` the errno of a failed start.
+ * Before `R` it may report with `P` and `M` what it finds inside; as a first process it ends with `Z`, the tool's end.
  * The tool never holds the channel.
  */
 export class Dialogue {
   readonly ready: Promise<void>;
+  /** Nobody speaks on it any more. */
+  readonly closed: Promise<void>;
   #said = "";
 
-  constructor(channel: Duplex) {
+  constructor(...voices: readonly Readable[]) {
     this.ready = new Promise((done) => {
-      channel.on("data", (chunk: Buffer) => {
-        this.#said += chunk;
-        if (/^R$/m.test(this.#said)) done();
-      });
+      for (const voice of voices) {
+        voice.on("data", (chunk: Buffer) => {
+          this.#said += chunk;
+          if (/^R$/m.test(this.#said)) done();
+        });
+        voice.on("error", () => {}); // the launcher died; its exit says so
+        voice.resume(); // it may have been held back until there was somebody to listen
+      }
     });
-    channel.on("error", () => {}); // the launcher died; its exit says so
+    this.closed = Promise.all(voices.map((voice) => new Promise((done) => voice.on("close", done)))).then(() => {});
+  }
+
+  /** The host's pid of the sandbox's first process, once bubblewrap has told it (`--info-fd`). */
+  get childPid(): number | undefined {
+    const pid = /"child-pid"\s*:\s*(\d+)\D/.exec(this.#said)?.[1];
+    return pid === undefined ? undefined : Number(pid);
   }
 
   /** NaN where it was not tried. bash has it from the kernel's message. */
@@ -45,6 +66,21 @@ export class Dialogue {
     const match = /^K(\d+) (\d+) (\d+)$/m.exec(this.#said);
     if (match === null) return undefined;
     return { abi: Number(match[1]), errnoBefore: Number(match[2]), errnoAfter: Number(match[3]) };
+  }
+
+  get inside(): InsideReport {
+    const facts = [...this.#said.matchAll(/^P([A-Za-z]+):?\s+(.*)$/gm)].map(([, name = "", value = ""]) => [
+      name,
+      value,
+    ]);
+    const mounts = [...this.#said.matchAll(/^M(.+)$/gm)].map(([, line = ""]) => line);
+    return { facts: new Map(facts as [string, string][]), mounts };
+  }
+
+  /** How the tool ended, as a sandbox's first process saw it; undefined while it runs, or where that process died. */
+  get toolEnd(): number | undefined {
+    const status = /^Z(\d+)$/m.exec(this.#said)?.[1];
+    return status === undefined ? undefined : Number(status);
   }
 
   /** What the launcher could not set up, in its own words. */

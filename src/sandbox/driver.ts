@@ -1,6 +1,7 @@
 import type { Capability } from "../contract/capability.ts";
 import type { Controls, Execution } from "../contract/execution.ts";
 import type { Profile } from "../contract/profile.ts";
+import type { Root } from "../contract/root.ts";
 import type { IsolationClass } from "../contract/tier.ts";
 
 /** What a driver can express. A profile that asks for more is refused by name, before anything is built. */
@@ -9,8 +10,14 @@ export interface DriverSupport {
   readonly network: readonly Profile["network"]["mode"][];
   /** `files.hide` and `files.protect` inside granted trees. */
   readonly maskedPaths: boolean;
+  /** Root file systems beside the host's. Unset: none. */
+  readonly roots?: readonly Root["from"][];
   /** Evidence is read before the tool starts, not right after. */
   readonly airlock: boolean;
+  /** `files.staged`: it binds copies where it is told to. Unset: it cannot. */
+  readonly stagedWrites?: boolean;
+  /** `explainSyscalls`. Unset: it cannot. */
+  readonly explainsSyscalls?: boolean;
 }
 
 /** Whether a driver can run here, and if not, what would make it. */
@@ -22,6 +29,11 @@ export interface Diagnosis {
   readonly remedy?: string;
 }
 
+export interface OpenOptions {
+  /** Where the private copy of a granted path lies. Needed where the profile's writes are staged, and only there. */
+  readonly copyOf?: (path: string) => string;
+}
+
 export interface Driver extends AsyncDisposable {
   readonly name: string;
   readonly supports: DriverSupport;
@@ -31,7 +43,9 @@ export interface Driver extends AsyncDisposable {
    * Builds a sandbox, fully confined, with a launcher waiting in it.
    * @throws GateError `ERR_SANDBOX_START`, `ERR_CONTROL_UNAVAILABLE` when it cannot be built as asked.
    */
-  open(profile: Profile): Promise<Sandbox>;
+  open(profile: Profile, options?: OpenOptions): Promise<Sandbox>;
+  /** Prepares that many starts, for calls of which nothing is known yet; `keeping` makes up for each that is used. */
+  warm?(ahead: number, keeping: boolean): void;
 }
 
 /** The argument vector and what is fed to standard input. */
@@ -51,6 +65,10 @@ export interface ReleaseOptions {
 /** A built sandbox. Used once: inspected, let go, thrown away. Closing it kills whatever is in it. */
 export interface Sandbox extends AsyncDisposable {
   readonly driver: string;
+  /** False once anything of it has ended. */
+  readonly alive: boolean;
+  /** The most it has used so far; null where nothing counts it. */
+  memoryBytes(): number | null;
   /** Reads, now, what the kernel says of the waiting sandbox. Call it last thing before `release`. */
   inspect(): Promise<Controls>;
   /** Lets the tool in and waits for its end. The capability is the proof that it may. */

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { DEFAULT_LIMITS } from "../contract/profile.ts";
-import { buildProfile, isWithin, type ProfileRequest } from "./grants.ts";
+import { buildProfile, type ProfileRequest } from "./grants.ts";
 
 const base = mkdtempSync(join(tmpdir(), "callgate-grants-"));
 after(() => rmSync(base, { recursive: true }));
@@ -22,6 +22,7 @@ function build(
 ): ReturnType<typeof buildProfile> {
   return buildProfile({
     isolation: "process",
+    root: { from: "host" },
     files: { read: [], write: [], hide: [], ...files },
     environment: {},
     workspace,
@@ -69,7 +70,7 @@ test("our own state is hidden under an open parent, and never itself granted", (
 });
 
 test("our own configuration is protected where it is writable, and left out where it is not open", () => {
-  assert.deepEqual(build({ write: ["."] }).files.protect, [join(workspace, "callgate.yaml")]);
+  assert.ok(build({ write: ["."] }).files.protect.includes(join(workspace, "callgate.yaml")));
   assert.deepEqual(build({ read: ["src"] }).files.protect, []);
 });
 
@@ -78,14 +79,6 @@ test("keys in a home that a grant opens are hidden, unless they are granted by n
   assert.ok(hide.includes(join(home, ".ssh")));
   assert.ok(hide.includes(join(home, ".config/gh")));
   assert.ok(!build({ read: [home, join(home, ".ssh")] }).files.hide.includes(join(home, ".ssh")));
-});
-
-test("a path that only begins alike is not inside", () => {
-  assert.ok(isWithin("/a/b", "/a"));
-  assert.ok(isWithin("/a", "/a"));
-  assert.ok(!isWithin("/ab", "/a"));
-  assert.ok(!isWithin("/", "/a"));
-  assert.ok(isWithin("/a/..b", "/a"));
 });
 
 test("a folder to start in has to be there", () => {

@@ -1,9 +1,13 @@
 import { readFileSync, realpathSync, statSync } from "node:fs";
-import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
+import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { GateError } from "../contract/errors.ts";
 import type { Limits, Profile } from "../contract/profile.ts";
+import type { RootRequest } from "../contract/root.ts";
 import type { IsolationClass } from "../contract/tier.ts";
+import { isWithin } from "../contract/within.ts";
 import { checkVariable } from "./launcher.ts";
+import { protectedPaths } from "./protect.ts";
+import { resolveRoot } from "./root.ts";
 import { INSIDE } from "./user.ts";
 
 /** Never granted, nor anything below: kernel interfaces, and the sockets of daemons that would act for a tool. */
@@ -48,10 +52,13 @@ const NODE_FOLDER = dirname(dirname(realpathSync(process.execPath)));
 /** What a manifest or the command line asks for, before it is resolved on this host. */
 export interface ProfileRequest {
   readonly isolation: IsolationClass;
+  /** Unset: the host's. */
+  readonly root?: RootRequest;
   readonly files: {
     readonly read: readonly string[];
     readonly write: readonly string[];
     readonly hide: readonly string[];
+    readonly staged?: true;
   };
   readonly environment: Readonly<Record<string, string>>;
   readonly workspace: string;
@@ -60,7 +67,7 @@ export interface ProfileRequest {
   readonly treeLimits: boolean;
   /** Our own files: hidden where a grant opens them. */
   readonly ownHidden: readonly string[];
-  /** Our own files: readable and never written. */
+  /** Our own files, and what the project lists: readable and never written, beside the usual names. */
   readonly ownProtected: readonly string[];
   readonly home: string;
 }
@@ -79,6 +86,7 @@ export function buildProfile(request: ProfileRequest): Profile {
   const named = new Set(granted);
   const opened = (path: string): boolean => granted.some((root) => isWithin(path, root));
   const secrets = HOME_SECRETS.map((name) => join(request.home, name)).filter((path) => !named.has(path));
+  const staged = request.files.staged === true && write.length > 0;
   const own = request.ownHidden.map(realAhead);
   const hide = [
     ...request.files.hide.map((path) => realAhead(resolve(workspace, expand(path, workspace)))),
@@ -96,11 +104,13 @@ export function buildProfile(request: ProfileRequest): Profile {
   for (const name of Object.keys(request.environment)) checkVariable(name);
   return {
     isolation: request.isolation,
+    root: resolveRoot(request.root ?? { from: "host" }, workspace, unique([...hide, ...NEVER_GRANTED])),
     files: {
       read: read.filter((path) => !write.includes(path)),
       write,
       hide: unique(hide).filter(opened),
-      protect: unique(request.ownProtected.flatMap(realIfPresent)).filter(opened),
+      protect: unique(protectedPaths({ write, always: request.ownProtected, workspace, staged })),
+      ...(staged ? { staged } : {}),
     },
     network: { mode: "none" },
     environment: {
@@ -114,12 +124,6 @@ export function buildProfile(request: ProfileRequest): Profile {
     limits: request.limits,
     treeLimits: request.treeLimits,
   };
-}
-
-/** Whether `path` is `root` or below it; both absolute and resolved. */
-export function isWithin(path: string, root: string): boolean {
-  const step = relative(root, path);
-  return step !== ".." && !step.startsWith("../") && !isAbsolute(step);
 }
 
 function resolveGrant(path: string, workspace: string): string {
@@ -188,6 +192,14 @@ function realAhead(path: string): string {
 function hostSockets(): readonly string[] {
   const paths = readFileSync("/proc/net/unix", "utf8").matchAll(/ (\/[^\n]*)$/gm);
   return [...paths].flatMap(([, path = ""]) => realIfPresent(path));
+}
+
+/** Sockets a profile opens and does not hide: what began to listen after it was made. */
+export function exposedSockets({ files }: Profile): readonly string[] {
+  const opened = (path: string): boolean =>
+    [...files.read, ...files.write].some((root) => isWithin(path, root));
+  const hidden = (path: string): boolean => files.hide.some((root) => isWithin(path, root));
+  return hostSockets().filter((path) => opened(path) && !hidden(path));
 }
 
 function realIfPresent(path: string): string[] {

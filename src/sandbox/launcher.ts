@@ -32,12 +32,22 @@ export interface LandlockRules {
 export interface LauncherFacts {
   /** Where the native launcher is found inside; unset: bash serves, without Landlock. */
   readonly native?: string;
+  /** Native only: it is a namespace's first process, so it reaps and says how the tool ended. */
+  readonly first?: boolean;
+  /** Native only: it reports what it finds inside, where the host cannot look. */
+  readonly reports?: boolean;
   readonly rlimits: readonly Rlimit[];
   readonly landlock: LandlockRules;
 }
 
 /** The command that a sandbox is built around: `native/launch.c` where it was built, else bash. */
-export function launcherCommand({ native, rlimits, landlock }: LauncherFacts): readonly string[] {
+export function launcherCommand({
+  native,
+  first,
+  reports,
+  rlimits,
+  landlock,
+}: LauncherFacts): readonly string[] {
   if (native === undefined) {
     return ["/usr/bin/bash", "--norc", "--noprofile", "-c", LAUNCHER, "launcher", ...rlimits.flatMap(ulimit)];
   }
@@ -45,6 +55,8 @@ export function launcherCommand({ native, rlimits, landlock }: LauncherFacts): r
     paths.flatMap((path) => [option, path]);
   return [
     native,
+    ...(first === true ? ["-i"] : []),
+    ...(reports === true ? ["-p"] : []),
     ...rlimits.flatMap(({ name, soft, hard }) => ["-l", `${RESOURCES[name].number}`, `${soft}`, `${hard}`]),
     ...["-c", `${CANARY_PID}`, "-t", LANDLOCK_TRIAL],
     ...rules("-s", landlock.list),
@@ -53,6 +65,27 @@ export function launcherCommand({ native, rlimits, landlock }: LauncherFacts): r
     ...rules("-d", landlock.devices),
   ];
 }
+
+/**
+ * A process that waits outside to become what builds a sandbox: one byte on the control socket, then from the request
+ * file a uid, a gid (or `-` twice: it stays who it is) and a command.
+ */
+export function waitingCommand(native: string | undefined): readonly string[] {
+  if (native !== undefined) return [native, "wait"];
+  return ["/usr/bin/bash", "--norc", "--noprofile", "-c", WAITING];
+}
+
+const WAITING = `shopt -s execfail
+read -r -N 1 -u 3 go || exit 126
+mapfile -d '' -u 5 words
+set -- "\${words[@]}"
+uid=$1 gid=$2
+shift 2
+[[ $uid == - ]] || set -- /usr/bin/setpriv --reuid "$uid" --regid "$gid" --clear-groups -- "$@"
+exec -- "$@"
+printf 'E%s\n' $? >&3
+exit 126
+`;
 
 /** setrlimit(2)'s numbers, the same on x86-64 and arm64, and bash's letter and unit for each. */
 const RESOURCES: Readonly<Record<RlimitName, { number: number; letter: string; unit: number }>> = {
@@ -78,12 +111,16 @@ function ulimit({ name, soft, hard }: Rlimit): string[] {
  *
  * INVARIANT: no variable of a tool has a name that means something here: `checkVariable` refuses them.
  */
-export const LAUNCHER: string = `shopt -s execfail
+export const LAUNCHER: string = bashLauncher(FD.control);
+
+/** The same where the byte that lets it go comes on a descriptor of its own: named pipes go one way. */
+export function bashLauncher(go: number): string {
+  return `shopt -s execfail
 while (($#)); do ulimit "$1" "$2" || { printf 'L%s\\n' "$1" >&3; exit 126; }; shift 2; done
 LC_ALL=C
 kill -0 ${CANARY_PID} 2>&3
 printf 'R\\n' >&3
-read -r -N 1 -u 3 CALLGATE_GO || exit 126
+read -r -N 1 -u ${go} CALLGATE_GO || exit 126
 mapfile -d '' -u 5 CALLGATE_REQUEST
 set -- "\${CALLGATE_REQUEST[@]}"
 if (($# < 3 || $# != $1 + $2 + 2)); then printf 'E126\\n' >&3; exit 126; fi
@@ -100,6 +137,7 @@ done
 printf 'E%s\\n' $? >&3
 exit 126
 `;
+}
 
 /** Names that bash sets or reads itself, or that this launcher uses: a tool cannot be given them. */
 const RESERVED =

@@ -11,6 +11,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { GateError } from "../contract/errors.ts";
+import { isAlive } from "./procfs.ts";
 import type { HostUser } from "./user.ts";
 
 /** Kept between calls and processes; more are made when as many are in use. */
@@ -81,32 +82,38 @@ export class PipeStore {
   #removeOrphans(): void {
     for (const name of list(this.#folder)) {
       const owner = Number(/^(?:held|new)-(\d+)-/.exec(name)?.[1]);
-      if (owner > 0 && owner !== process.pid && !exists(owner)) unlinkSync(join(this.#folder, name));
+      if (owner > 0 && owner !== process.pid && !isAlive(owner)) unlinkSync(join(this.#folder, name));
     }
   }
 }
 
 /** Opens the reading end first (it does not wait for a writer), then the writing end for the child. */
 export function openForReading(path: string): { readonly read: number; readonly write: number } {
-  const read = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const read = gatewayReads(path);
   return { read, write: openSync(path, constants.O_WRONLY) };
 }
 
 /** Opens the child's reading end, and our writing end. */
 export function openForWriting(path: string): { readonly read: number; readonly write: number } {
-  const probe = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  const write = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+  const { fd, childHasIt } = gatewayWrites(path);
   const read = openSync(path, constants.O_RDONLY);
-  closeQuietly(probe);
-  return { read, write };
+  childHasIt();
+  return { read, write: fd };
 }
 
-function closeQuietly(fd: number): void {
-  try {
-    closeSync(fd);
-  } catch {
-    // already closed with its stream
-  }
+/** The gateway's end of a pipe that a child will write to; it does not wait for the child. */
+export function gatewayReads(path: string): number {
+  return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+}
+
+/**
+ * The gateway's end of a pipe that a child will read from.
+ * @returns also what holds the pipe open until the child has opened it; to be called then.
+ */
+export function gatewayWrites(path: string): { readonly fd: number; readonly childHasIt: () => void } {
+  const held = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+  return { fd, childHasIt: () => closeSync(held) };
 }
 
 function list(folder: string): string[] {
@@ -123,15 +130,6 @@ function tryRename(from: string, to: string): boolean {
     return true;
   } catch {
     return false; // another process was first
-  }
-}
-
-function exists(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }
 

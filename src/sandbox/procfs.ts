@@ -74,9 +74,31 @@ export function readDescriptors(pid: number | "self"): ReadonlyMap<number, strin
   return open;
 }
 
+/** Of every thread: the kernel counts a child to the one that started it. */
 export function readChildren(pid: number): readonly number[] {
-  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
-  return text === "" ? [] : text.split(/\s+/).map(Number);
+  return readdirSync(`/proc/${pid}/task`).flatMap((task) => {
+    const text = readIfThere(`/proc/${pid}/task/${task}/children`).trim();
+    return text === "" ? [] : text.split(/\s+/).map(Number);
+  });
+}
+
+/** Whether some process has this pid now. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** A thread may be gone before it is read. */
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
 }
 
 /** When a process started, in clock ticks since boot: with the pid it names one process for good. */

@@ -55,6 +55,7 @@ export function openBench(limits?: LimitBackend, launcher?: null): Bench {
   const profile: Bench["profile"] = (request = {}, bounds = {}) =>
     buildProfile({
       isolation: "process",
+      root: { from: "host" },
       files: { read: ["."], write: [], hide: [] },
       environment: {},
       workspace,

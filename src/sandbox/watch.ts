@@ -36,7 +36,8 @@ export class Watch implements Disposable {
 
   /** Why it was ended; a limit met in the last moments counts too. */
   reason(): KilledBy | null {
-    return this.#reason ?? this.#group.breached();
+    if (this.#reason === null) this.#look();
+    return this.#reason;
   }
 
   [Symbol.dispose](): void {

@@ -1,3 +1,4 @@
+import { GateError } from "../../contract/errors.ts";
 import type { Control, KilledBy } from "../../contract/execution.ts";
 import type { Limits } from "../../contract/profile.ts";
 
@@ -16,7 +17,7 @@ export interface LimitBackend {
 export interface LimitGroup {
   /** Which limits this group enforces for the whole tree; the others are left to rlimits. */
   readonly enforces: ReadonlySet<Limited>;
-  /** Writes the limits; once, and before the tool is let in. @throws the kernel's error for one that cannot be written. */
+  /** Writes the limits, before the tool is let in. @throws GateError `ERR_CONTROL_UNAVAILABLE` for one that cannot be. */
   limit(limits: Limits): void;
   /**
    * Puts a process in, and with it all that it starts from then on. The kernel takes milliseconds over it, so a sandbox
@@ -38,4 +39,18 @@ export interface LimitGroup {
 export function noLimits(): Readonly<Record<Limited, Control>> {
   const none: Control = { state: "unavailable", basis: "verified", evidence: "no limits were written" };
   return { memory: none, processes: none, cpu: none };
+}
+
+/** @throws GateError `ERR_CONTROL_UNAVAILABLE` naming what no cgroup of this group bounds. */
+export function requireTreeLimits(group: LimitGroup): void {
+  const missing = LIMITED.filter((limited) => !group.enforces.has(limited));
+  if (missing.length === 0) return;
+  throw new GateError(
+    "ERR_CONTROL_UNAVAILABLE",
+    `no cgroup bounds ${missing.join(", ")} here, and this tier needs one`,
+    {
+      remedy:
+        "run the gateway as root, or under a delegated cgroup v2 (systemd-run --user --scope -p Delegate=yes)",
+    },
+  );
 }

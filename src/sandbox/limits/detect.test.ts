@@ -33,7 +33,22 @@ test("v1: each controller in its own tree, below this process's group", () => {
     memory: { version: 1, folder: join(base, "v1/memory/job") },
     processes: { version: 1, folder: join(base, "v1/pids") },
     cpu: { version: 1, folder: join(base, "v1/cpuacct") },
+    share: { version: 1, folder: join(base, "v1/cpuacct") },
   });
+});
+
+test("v1: counting and sharing out may be two trees, and one of them may be missing", () => {
+  group("sp/cpu");
+  group("sp/cpuacct");
+  const counting = mount(33, "sp/cpuacct", "cgroup", "rw,cpuacct");
+  const sharing = mount(34, "sp/cpu", "cgroup", "rw,cpu");
+  const membership = "1:cpu:/\n2:cpuacct:/\n0::/\n";
+  const cpu = { version: 1, folder: join(base, "sp/cpuacct") };
+  assert.deepEqual(findHomes({ membership, mountinfo: `${counting}\n${sharing}` }), {
+    cpu,
+    share: { version: 1, folder: join(base, "sp/cpu") },
+  });
+  assert.deepEqual(findHomes({ membership, mountinfo: counting }), { cpu });
 });
 
 test("v2: the nearest ancestor that hands the controllers down", () => {
@@ -44,6 +59,22 @@ test("v2: the nearest ancestor that hands the controllers down", () => {
   // The shell's own group lists the controllers too: on a real kernel it holds a process and the write fails.
   assert.equal(homes.memory?.version, 2);
   assert.ok([join(base, "v2/user"), join(base, "v2/user/shell")].includes(homes.memory?.folder ?? ""));
+});
+
+test("v2: one folder serves all, since a process is in one group of the tree", () => {
+  const some = { "cgroup.controllers": "memory pids", "cgroup.subtree_control": "memory pids" };
+  const all = { "cgroup.controllers": "cpu memory pids", "cgroup.subtree_control": "cpu memory pids" };
+  group("one", all);
+  group("one/user", some);
+  const facts = { membership: "0::/user\n", mountinfo: mount(41, "one", "cgroup2", "rw") };
+  const homes = findHomes(facts);
+  assert.deepEqual(new Set(Object.values(homes).map(({ folder }) => folder)), new Set([join(base, "one")]));
+  assert.equal(Object.keys(homes).length, 4);
+  rmSync(join(base, "one/cgroup.procs"));
+  assert.deepEqual(findHomes(facts), {
+    memory: { version: 2, folder: join(base, "one/user") },
+    processes: { version: 2, folder: join(base, "one/user") },
+  });
 });
 
 test("hybrid: v2 without controllers leaves each to v1, one by one", () => {

@@ -8,15 +8,17 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { LIMITED, type LimitBackend, type Limited } from "./backend.ts";
-import { CgroupBackend, type ControllerHome, type ControllerHomes } from "./cgroup.ts";
+import type { LimitBackend } from "./backend.ts";
+import { CgroupBackend } from "./cgroup.ts";
+import { CONTROLLED, type Controlled, type ControllerHome, type ControllerHomes } from "./cgroup-group.ts";
 import { RlimitBackend } from "./rlimit.ts";
 
 /** Names of the controllers that stand for each limit, v1 then v2. */
-const CONTROLLERS: Readonly<Record<Limited, { readonly v1: string; readonly v2: string }>> = {
+const CONTROLLERS: Readonly<Record<Controlled, { readonly v1: string; readonly v2: string }>> = {
   memory: { v1: "memory", v2: "memory" },
   processes: { v1: "pids", v2: "pids" },
   cpu: { v1: "cpuacct", v2: "cpu" },
+  share: { v1: "cpu", v2: "cpu" },
 };
 
 /** What the kernel says of this process and its mounts; injected so that other hosts' layouts can be tested. */
@@ -34,24 +36,51 @@ interface CgroupMount {
   readonly controllers: readonly string[];
 }
 
-/** The strongest way of bounding a tree that this host gives this process. */
-export function detectLimits(
-  facts: CgroupFacts = {
+export function readCgroupFacts(): CgroupFacts {
+  return {
     membership: readFileSync("/proc/self/cgroup", "utf8"),
     mountinfo: readFileSync("/proc/self/mountinfo", "utf8"),
-  },
-): LimitBackend {
-  const homes = findHomes(facts);
+  };
+}
+
+/** The strongest way of bounding a tree that this host gives this process. */
+export function detectLimits(): LimitBackend {
+  const homes = findHomes(readCgroupFacts());
   return Object.keys(homes).length > 0 ? new CgroupBackend(homes) : new RlimitBackend();
+}
+
+/** The group that a process is in, for each controller that is at work there. Whoever made it. */
+export function groupsOf(pid: number): ReadonlyMap<Controlled, ControllerHome> {
+  const membership = readFileSync(`/proc/${pid}/cgroup`, "utf8");
+  const mounts = parseMounts(readFileSync("/proc/self/mountinfo", "utf8"));
+  const groups = new Map<Controlled, ControllerHome>();
+  for (const limited of CONTROLLED) {
+    const { v1, v2 } = CONTROLLERS[limited];
+    const unified = mounts.find((mount) => mount.version === 2);
+    const ownV2 = ownPath(membership, (controllers) => controllers.length === 0);
+    const folderV2 = unified === undefined || ownV2 === undefined ? undefined : below(unified, ownV2);
+    if (folderV2 !== undefined && readWords(join(folderV2, "cgroup.controllers")).includes(v2)) {
+      groups.set(limited, { version: 2, folder: folderV2 });
+      continue;
+    }
+    const mount = mounts.find((candidate) => candidate.version === 1 && candidate.controllers.includes(v1));
+    const own = ownPath(membership, (controllers) => controllers.includes(v1));
+    if (mount !== undefined && own !== undefined)
+      groups.set(limited, { version: 1, folder: below(mount, own) });
+  }
+  return groups;
 }
 
 /** For each limit the folder in which this process may make groups, where there is one. */
 export function findHomes(facts: CgroupFacts): ControllerHomes {
   const mounts = parseMounts(facts.mountinfo);
-  const homes: Partial<Record<Limited, ControllerHome>> = {};
-  for (const limited of LIMITED) {
-    const home = homeV2(limited, mounts, facts.membership) ?? homeV1(limited, mounts, facts.membership);
-    if (home !== undefined) homes[limited] = home;
+  const homes: Partial<Record<Controlled, ControllerHome>> = {};
+  const unified = homeV2(mounts, facts.membership);
+  for (const controlled of CONTROLLED) {
+    const home = unified?.controlled.has(controlled)
+      ? unified.home
+      : homeV1(controlled, mounts, facts.membership);
+    if (home !== undefined) homes[controlled] = home;
   }
   return homes;
 }
@@ -71,11 +100,11 @@ function parseMounts(mountinfo: string): readonly CgroupMount[] {
 }
 
 function homeV1(
-  limited: Limited,
+  controlled: Controlled,
   mounts: readonly CgroupMount[],
   membership: string,
 ): ControllerHome | undefined {
-  const controller = CONTROLLERS[limited].v1;
+  const controller = CONTROLLERS[controlled].v1;
   const mount = mounts.find(
     (candidate) => candidate.version === 1 && candidate.controllers.includes(controller),
   );
@@ -85,24 +114,28 @@ function homeV1(
   return canMakeGroups(folder) ? { version: 1, folder } : undefined;
 }
 
+interface Unified {
+  readonly home: ControllerHome;
+  readonly controlled: ReadonlySet<Controlled>;
+}
+
 /**
  * In v2 a group with processes of its own cannot hand controllers down (cgroup-v2.rst, "No Internal Process
- * Constraint"), so groups are made in the nearest ancestor that already does and that this process may write.
+ * Constraint"), so groups are made in the nearest ancestor that does and that this process may write. A process is in
+ * one group of the tree, so one folder serves all: the nearest of those that hand down most.
  */
-function homeV2(
-  limited: Limited,
-  mounts: readonly CgroupMount[],
-  membership: string,
-): ControllerHome | undefined {
-  const controller = CONTROLLERS[limited].v2;
+function homeV2(mounts: readonly CgroupMount[], membership: string): Unified | undefined {
   const mount = mounts.find((candidate) => candidate.version === 2);
   const own = ownPath(membership, (controllers) => controllers.length === 0);
   if (mount === undefined || own === undefined) return undefined;
+  let best: Unified | undefined;
   for (let folder = below(mount, own); folder.startsWith(mount.point); folder = dirname(folder)) {
-    if (handsDown(folder, controller) && canMakeGroups(folder)) return { version: 2, folder };
-    if (folder === mount.point) break;
+    const controlled = new Set(CONTROLLED.filter((name) => handsDown(folder, CONTROLLERS[name].v2)));
+    if (controlled.size > (best?.controlled.size ?? 0) && canMakeGroups(folder))
+      best = { home: { version: 2, folder }, controlled };
+    if (folder === mount.point || best?.controlled.size === CONTROLLED.length) break;
   }
-  return undefined;
+  return best;
 }
 
 function ownPath(

@@ -36,7 +36,7 @@ class RlimitGroup implements LimitGroup {
     return {
       memory: rlimitControl(text, "Max data size", limits.memoryBytes, "per process"),
       processes: rlimitControl(text, "Max processes", limits.processes + SANDBOX_TASKS, "per user"),
-      cpu: rlimitControl(text, "Max cpu time", cpuSeconds(limits) + 1, "per process"),
+      cpu: withoutShare(rlimitControl(text, "Max cpu time", cpuSeconds(limits) + 1, "per process")),
     };
   }
 
@@ -81,6 +81,11 @@ export function rlimitsFor(limits: Limits, enforced: ReadonlySet<Limited>): read
 /** The rlimit that backs the processor limit, whole seconds, rounded up. */
 export function cpuSeconds(limits: Limits): number {
   return Math.ceil(limits.cpuMs / 1000);
+}
+
+/** No rlimit bounds how fast processor time is used up. */
+function withoutShare({ evidence, basis }: Control): Control {
+  return { state: "unavailable", basis, evidence: `${evidence}; share unavailable: no cgroup` };
 }
 
 /** Reads one hard limit of `/proc/PID/limits`; enforced only when it is no higher than was asked. */

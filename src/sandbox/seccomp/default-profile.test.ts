@@ -320,6 +320,13 @@ describe("defaultSeccomp", () => {
     });
   }
 
+  it("is no longer than it was: 290 instructions on x86-64, 253 on arm64", () => {
+    assert.deepEqual(
+      ARCHES.map((arch) => defaultSeccomp(arch).program.length / 8),
+      [290, 253],
+    );
+  });
+
   it("knows the architectures by Node's names", () => {
     assert.deepEqual(["x64", "arm64", "riscv64"].map(seccompArch), ["x86-64", "arm64", undefined]);
   });

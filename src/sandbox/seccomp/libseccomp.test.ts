@@ -9,57 +9,31 @@ import { GateError } from "../../contract/errors.ts";
 import { withCanary } from "./canary.ts";
 import { AUDIT_ARCH, compileProfile } from "./compile.ts";
 import { DEFAULT_PROFILE } from "./default-profile.ts";
-import { decodeProgram, type Instruction, runProgram, type SeccompData } from "./interpret.ts";
+import { type Instruction, runProgram, type SeccompData } from "./interpret.ts";
+import { buildExporter, compileByLibseccomp, OCI_ARCH } from "./libseccomp.fixture.ts";
 import { parseSeccompProfile, type SeccompArch, type SeccompProfile } from "./profile.ts";
 import { LIBSECCOMP_PROFILE } from "./random-profile.fixture.ts";
-import { referenceReturn, shapesOf } from "./reference.fixture.ts";
+import { shapesOf } from "./reference.fixture.ts";
 import { RET, syscallNames, syscallNumber } from "./resolve.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "callgate-libseccomp-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-const exporter = join(folder, "libseccomp-export");
-const source = new URL("fixtures/libseccomp-export.c", import.meta.url).pathname;
-const built = spawnSync("cc", ["-O1", "-o", exporter, source, "-lseccomp"], { encoding: "utf8" });
-const OCI_ARCH = { "x86-64": "x86_64", arm64: "aarch64" } as const;
+const exporter = buildExporter(folder);
 const unavailable =
-  built.status === 0 ? false : "needs cc and libseccomp-dev: apt-get install gcc libseccomp-dev";
+  exporter !== undefined ? false : "needs cc and libseccomp-dev: apt-get install gcc libseccomp-dev";
 // libseccomp takes numbers as its host's, and the fixture gives it x86-64's.
 const skip = process.arch === "x64" ? unavailable : "needs an x86-64 host";
 
 const LAST_NUMBER = 600;
 const NUMBERS = Array.from({ length: LAST_NUMBER + 1 }, (_, nr) => nr);
 
-/** The profile through libseccomp, and the names it does not know. */
 function libseccomp(
   profile: SeccompProfile,
   arch: SeccompArch,
-): { program: Instruction[]; unknown: Set<string> } {
-  const fallback = referenceReturn(profile.defaultAction, profile.defaultErrnoRet);
-  const lines = [`arch ${OCI_ARCH[arch]}`, `default ${fallback.toString(16)}`];
-  for (const entry of profile.syscalls) {
-    const ret = referenceReturn(entry.action, entry.errnoRet);
-    // libseccomp refuses rules that repeat the default action; runc leaves them out in the same way.
-    if (ret === fallback) continue;
-    const tests = (entry.args ?? []).map(
-      ({ index, op, value, valueTwo = 0 }) =>
-        `${index} ${op.replace("SCMP_CMP_", "")} ${value.toString(16)} ${valueTwo.toString(16)}`,
-    );
-    for (const name of entry.names) {
-      const number = syscallNumber(arch, name);
-      if (number === undefined) continue;
-      // By number, since libseccomp knows no syscall newer than itself. Numbers are always its host's, so the
-      // other architecture has to go by name.
-      const syscall = arch === "x86-64" ? number : name;
-      lines.push(["rule", syscall, ret.toString(16), ...tests].join(" "));
-    }
-  }
-  const { status, stdout, stderr } = spawnSync(exporter, {
-    input: `${lines.join("\n")}\n`,
-    maxBuffer: 1 << 24,
-  });
-  assert.equal(status, 0, stderr.toString());
-  return { program: decodeProgram(stdout), unknown: new Set(stderr.toString().split("\n").filter(Boolean)) };
+): { program: readonly Instruction[]; unknown: ReadonlySet<string> } {
+  assert.ok(exporter !== undefined);
+  return compileByLibseccomp(exporter, profile, arch);
 }
 
 /** Runs both programs over every number and its shapes, of which a random profile may have too many. */
@@ -67,7 +41,7 @@ function compare(
   profile: SeccompProfile,
   arch: SeccompArch,
   shapesMax = Number.POSITIVE_INFINITY,
-): { compared: number; unknown: Set<string> } {
+): { compared: number; unknown: ReadonlySet<string> } {
   const ours = compileProfile(profile, arch).instructions;
   const { program: theirs, unknown } = libseccomp(profile, arch);
   const skipped = new Set([...unknown].map((name) => syscallNumber(arch, name)));
@@ -139,7 +113,7 @@ describe("the compiler against libseccomp", { skip }, () => {
     for (const arch of ["x86-64", "arm64"] as const) {
       const names = syscallNames(arch);
       const input = [`arch ${OCI_ARCH[arch]}`, ...names.map((name) => `number ${name}`)].join("\n");
-      const lines = spawnSync(exporter, { input: `${input}\n`, encoding: "utf8" })
+      const lines = spawnSync(exporter ?? "", { input: `${input}\n`, encoding: "utf8" })
         .stdout.trim()
         .split("\n");
       const known = lines.map((line) => line.split(" ")).filter(([, number]) => Number(number) >= 0);

@@ -79,7 +79,7 @@ export function resolveProfile(profile: SeccompProfile, arch: SeccompArch): Reso
   const byNumber = new Map<number, { readonly name: string; readonly rules: Rule[] }>();
   const unknown = new Set<string>();
   for (const entry of profile.syscalls) {
-    if (!applies(entry, GO_NAMES[arch])) continue;
+    if (!applies(entry, arch)) continue;
     const rule = { tests: entry.args ?? [], ret: returnOf(entry.action, entry.errnoRet) };
     for (const name of entry.names) {
       const number = syscallNumber(arch, name);
@@ -133,10 +133,11 @@ function describe({ tests }: Rule): string {
  * Docker's conditions (github.com/moby/profiles, seccomp): an entry applies when all `includes` hold and no
  * `excludes` does. No capability is held, and the kernel is taken to be recent.
  */
-function applies({ includes = {}, excludes = {} }: SyscallEntry, arch: string): boolean {
+export function applies({ includes = {}, excludes = {} }: SyscallEntry, arch: SeccompArch): boolean {
+  const name = GO_NAMES[arch];
   if ((includes.caps ?? []).length > 0) return false;
-  if ((includes.arches ?? []).length > 0 && includes.arches?.includes(arch) !== true) return false;
-  return !excludesArch(excludes, arch) && excludes.minKernel === undefined;
+  if ((includes.arches ?? []).length > 0 && includes.arches?.includes(name) !== true) return false;
+  return !excludesArch(excludes, name) && excludes.minKernel === undefined;
 }
 
 function excludesArch({ arches = [] }: EntryFilter, arch: string): boolean {

@@ -184,7 +184,7 @@ describe("log", { concurrency: 4 }, () => {
         assert.equal(codeOf(json), code, args.join(" "));
         assert.match((json["error"] as { remedy: string }).remedy, remedy);
       }
-      assert.match((await desk.expect(69, "doctor")).out, /✗ record .*\n.*fix/);
+      assert.match((await desk.expect(69, "doctor")).out, /^type this\n {2}[\s\S]*✗ record /m);
     }
   });
 });

@@ -28,6 +28,7 @@ const COMMANDS = [
   ["receipt"],
   ["receipt", "verify"],
   ["doctor"],
+  ["selftest"],
 ];
 
 describe("the command line", { concurrency: 4 }, () => {
@@ -42,7 +43,26 @@ describe("the command line", { concurrency: 4 }, () => {
 
   it("names the command that was meant", async (test) => {
     const { err } = await new Desk(test).expect(64, "tolls", "list");
-    assert.match(err, /did you mean tools/i);
+    assert.match(err, /^error +unknown command `tolls`\n +fix +did you mean `tools`\?\n +code +ERR_USAGE\n$/);
+  });
+
+  it("says what to do about every usage error, once", async (test) => {
+    const desk = new Desk(test);
+    const cases = [
+      [["exec", "--nosuch", "--", "true"], "unknown option `--nosuch`", "`callgate exec --help` shows how"],
+      [["exec"], "missing required argument `CMD`", "`callgate exec --help` shows how"],
+      [
+        ["exec", "--isolation", "none", "--", "true"],
+        "is invalid. Allowed choices are",
+        "callgate exec --help",
+      ],
+      [["log", "shwo"], "unknown command `shwo`", "did you mean `show`?"],
+    ] as const;
+    for (const [args, what, fix] of cases) {
+      const { err } = await desk.expect(64, ...args);
+      assert.equal(err.split(what).length, 2, err);
+      assert.ok(err.includes(fix), err);
+    }
   });
 
   it("answers a usage error in JSON where JSON was asked for", async (test) => {

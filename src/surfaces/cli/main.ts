@@ -56,6 +56,10 @@ const COMMANDS: Readonly<
     summary: "what this host can enforce, and the command that adds what is missing",
     load: async () => (await import("./commands/doctor.ts")).registerDoctor,
   },
+  selftest: {
+    summary: "try to escape from every sandbox this host has, probe by probe",
+    load: async () => (await import("./commands/selftest.ts")).registerSelftest,
+  },
 };
 
 /**
@@ -81,23 +85,39 @@ export async function main(argv: readonly string[]): Promise<number> {
     const json = wantsJson(argv);
     if (!(error instanceof CommanderError)) return reportError(context.terminal, error, { json });
     if (error.exitCode === 0) return 0;
-    // The words for people are on standard error already.
-    const fault = new GateError("ERR_USAGE", error.message.replace(/^error: /, ""));
-    return json ? reportError(context.terminal, fault, { json }) : fault.exitCode;
+    // Asked for nothing, it has shown its help on standard error.
+    const fault = usageFault(error, name);
+    return error.code === "commander.help" && !json
+      ? fault.exitCode
+      : reportError(context.terminal, fault, { json });
   }
 }
 
+/** What commander found, with what to do about it. */
+function usageFault({ message }: CommanderError, name: string | undefined): GateError {
+  const [what = "", suggestion] = message.replace(/^error: /, "").split("\n");
+  const meant = /^\(Did you mean (?:one of )?(.+)\?\)$/.exec(suggestion ?? "")?.[1];
+  const help = name !== undefined && name in COMMANDS ? `callgate ${name} --help` : "callgate --help";
+  return new GateError("ERR_USAGE", what.replaceAll("'", "`"), {
+    remedy: meant === undefined ? `\`${help}\` shows how, with an example` : `did you mean \`${meant}\`?`,
+  });
+}
+
 function createProgram(): Command {
-  return new Command("callgate")
-    .description("A gate for tool calls: each is judged, entitled, confined and recorded, or nothing runs")
-    .option("--config <FILE>", "the callgate.yaml to use (CALLGATE_CONFIG)")
-    .option("--state <DIR>", "the state folder: log, keys, trust (CALLGATE_STATE)")
-    .option("--json", "the result as JSON on standard output")
-    .option("--quiet", "nothing but the tool's own output")
-    .helpOption("-h, --help", "how to use it, with an example")
-    .showSuggestionAfterError()
-    .exitOverride()
-    .addHelpText("after", "\nStart here:\n  callgate demo\n  callgate exec -- ls\n");
+  return (
+    new Command("callgate")
+      .description("A gate for tool calls: each is judged, entitled, confined and recorded, or nothing runs")
+      .option("--config <FILE>", "the callgate.yaml to use (CALLGATE_CONFIG)")
+      .option("--state <DIR>", "the state folder: log, keys, trust (CALLGATE_STATE)")
+      .option("--json", "the result as JSON on standard output")
+      .option("--quiet", "nothing but the tool's own output")
+      .helpOption("-h, --help", "how to use it, with an example")
+      .showSuggestionAfterError()
+      // Told as every other fault is, once it is caught.
+      .configureOutput({ outputError: () => undefined })
+      .exitOverride()
+      .addHelpText("after", "\nStart here:\n  callgate demo\n  callgate exec -- ls\n")
+  );
 }
 
 /** After `--` the words are a tool's own. */

@@ -1,5 +1,7 @@
 import { constants } from "node:os";
 import { formatPlace, GateError } from "../../contract/errors.ts";
+import type { Denial } from "../../contract/execution.ts";
+import type { JsonObject } from "../../contract/json.ts";
 import type { CallResult } from "../../contract/result.ts";
 import { type Terminal, visible } from "./terminal.ts";
 
@@ -17,19 +19,28 @@ export function reportError(
       : new GateError("ERR_INTERNAL", error instanceof Error ? error.message : String(error), {
           cause: error,
         });
-  const place = fault.place === undefined ? undefined : formatPlace(fault.place);
+  const told = [fault, ...fault.also];
   if (json) {
-    const { code, message, remedy } = fault;
-    terminal.out(
-      `${JSON.stringify({ error: { code, message, ...(place && { place }), ...(remedy && { remedy }) } })}\n`,
-    );
+    const [error, ...also] = told.map(faultJson);
+    terminal.out(`${JSON.stringify({ error: { ...error, ...(also.length > 0 && { also }) } })}\n`);
     return fault.exitCode;
   }
-  terminal.err(`${terminal.paint("red", "error")}   ${visible(fault.message)}\n`);
-  if (place !== undefined) line(terminal, "at", place);
-  if (fault.remedy !== undefined) line(terminal, "fix", fault.remedy);
-  line(terminal, "code", fault.code);
+  for (const each of told) {
+    terminal.err(`${terminal.paint("red", "error")}   ${visible(each.message)}\n`);
+    if (each.place !== undefined) line(terminal, "at", formatPlace(each.place));
+    if (each.remedy !== undefined) line(terminal, "fix", each.remedy);
+    line(terminal, "code", each.code);
+  }
   return fault.exitCode;
+}
+
+function faultJson({ code, message, place, remedy }: GateError): JsonObject {
+  return {
+    code,
+    message,
+    ...(place === undefined ? {} : { place: formatPlace(place) }),
+    ...(remedy === undefined ? {} : { remedy }),
+  };
 }
 
 /** One labelled line under a headline. */
@@ -76,11 +87,17 @@ function reportExited(terminal: Terminal, result: CallResult): void {
   );
   terminal.err(`${mark}  ${paint("bold", visible(result.tool))}  ${confined}\n`);
   if (result.error !== null) line(terminal, "but", result.error.message);
+  for (const denial of result.denials) line(terminal, "denied", denialText(denial));
+}
+
+/** A refused system call is named; a limit's reason speaks for itself. */
+export function denialText({ kind, what, why }: Denial): string {
+  return kind === "limit" ? why : `${what}: ${why}`;
 }
 
 function reasonsOf(result: CallResult): readonly string[] {
   if (result.outcome === "killed")
-    return result.denials.length > 0 ? result.denials.map(({ why }) => why) : ["cancelled"];
+    return result.denials.length > 0 ? result.denials.map(denialText) : ["cancelled"];
   return result.error === null ? result.decision.reasons : [result.error.message];
 }
 

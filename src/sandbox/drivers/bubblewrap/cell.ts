@@ -1,7 +1,3 @@
-import type { ChildProcess } from "node:child_process";
-import { closeSync, writeSync } from "node:fs";
-import { Socket } from "node:net";
-import type { Duplex } from "node:stream";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { GateError } from "../../../contract/errors.ts";
 import type { Controls } from "../../../contract/execution.ts";
@@ -9,17 +5,16 @@ import type { Digest } from "../../../contract/ids.ts";
 import type { Profile } from "../../../contract/profile.ts";
 import { type Cell, CLEAR_MS_MAX, type Streams } from "../../cell.ts";
 import { within } from "../../deadline.ts";
-import { Dialogue, type StartFailure } from "../../dialogue.ts";
-import { FD } from "../../launcher.ts";
+import type { StartFailure } from "../../dialogue.ts";
 import type { LimitGroup } from "../../limits/backend.ts";
-import type { Pipe } from "../../pipes.ts";
 import { hasEnded, readChildren, readStartTicks } from "../../procfs.ts";
 import type { Explanation } from "../../seccomp/notify.ts";
 import type { HostUser } from "../../user.ts";
 import { readEvidence } from "./evidence.ts";
 import type { Plan } from "./plan.ts";
-import { drain, type Ends, readInfo, spawnBubblewrap } from "./spawn.ts";
+import type { Seed } from "./seed.ts";
 
+const BWRAP = "/usr/bin/bwrap";
 /** How long a sandbox may take to be built before it counts as broken. */
 const BUILD_MS_MAX = 10_000;
 /** How long a sandbox that says it is ready may hold descriptors that it is about to close. */
@@ -27,65 +22,45 @@ const SETTLE_MS_MAX = 1_000;
 /** How long the end of a namespace is looked for without pause. */
 const SPIN_MS_MAX = 3;
 
-/** What one sandbox is made of; `pipes` are standard input, output and error. */
+/** What a sandbox is made of, beside the seed that becomes it. */
 export interface Parts {
   readonly plan: Plan;
   /** Runs in front of bubblewrap as root, where its user could not open a grant; else empty. */
   readonly staging: readonly string[];
   readonly profile: Profile;
-  readonly group: LimitGroup;
   readonly user: HostUser;
-  readonly pipes: readonly Pipe[];
-  readonly stray: readonly number[];
-  readonly seccomp: { readonly path: string; readonly digest: Digest; readonly canaryErrno: number };
+  readonly seccomp: { readonly digest: Digest; readonly canaryErrno: number };
   /** Starts the supervisor that answers for the filter; unset: the filter answers by itself. */
   readonly explain?: (launcher: number) => Promise<Explanation>;
-  readonly files: readonly string[];
-  /** The native launcher on the host; unset: bash serves. */
-  readonly launcher: string | undefined;
-  readonly requestPath: string;
-  readonly onClosed: (removal: Promise<void>) => void;
+  readonly onClosed: () => void;
 }
 
 export class BubblewrapCell implements Cell {
   readonly exited: Promise<number | null>;
   readonly #parts: Parts;
-  readonly #child: ChildProcess;
-  readonly #control: Duplex;
-  readonly #dialogue: Dialogue;
-  readonly #ends: Ends;
-  #attached = false;
+  readonly #seed: Seed;
   #init = 0;
   #initTicks: string | undefined;
   #launcher = 0;
   #explanation: Explanation | undefined;
 
-  private constructor(parts: Parts, child: ChildProcess, ends: Ends) {
+  private constructor(seed: Seed, parts: Parts) {
+    this.#seed = seed;
     this.#parts = parts;
-    this.#child = child;
-    this.#ends = ends;
-    this.#control = child.stdio[FD.control] as Duplex;
-    this.#dialogue = new Dialogue(this.#control);
-    this.exited = new Promise((done) => {
-      child.on("error", () => done(null));
-      child.on("exit", (code) => done(code));
-    });
+    this.exited = seed.exited;
   }
 
-  /** Spawns bubblewrap and waits until its launcher says that it is confined. */
-  static async start(parts: Parts): Promise<BubblewrapCell> {
-    const { child, ends } = spawnBubblewrap(parts);
-    const cell = new BubblewrapCell(parts, child, ends);
-    try {
-      await cell.#ready();
-      return cell;
-    } catch (error) {
-      cell.kill();
-      await cell.exited;
-      await cell.cleared();
-      await cell.dispose();
-      throw error;
-    }
+  /**
+   * Makes bubblewrap of a seed, and waits until its launcher says that it is confined.
+   * @throws GateError `ERR_SANDBOX_START`; the seed is still the caller's to uproot.
+   */
+  static async start(seed: Seed, parts: Parts): Promise<BubblewrapCell> {
+    const cell = new BubblewrapCell(seed, parts);
+    // Staging needs root, and steps back itself.
+    const stepsBack = process.geteuid?.() === 0 && parts.staging.length === 0;
+    seed.become(stepsBack ? parts.user : undefined, [...parts.staging, BWRAP, ...parts.plan.args]);
+    await cell.#ready();
+    return cell;
   }
 
   get profile(): Profile {
@@ -93,7 +68,7 @@ export class BubblewrapCell implements Cell {
   }
 
   get group(): LimitGroup {
-    return this.#parts.group;
+    return this.#seed.group;
   }
 
   /**
@@ -115,29 +90,22 @@ export class BubblewrapCell implements Cell {
   }
 
   attach(): Streams {
-    this.#attached = true;
-    const reading = (fd: number): Socket => new Socket({ fd, readable: true, writable: false });
-    return {
-      stdin: new Socket({ fd: this.#ends.stdin, readable: false, writable: true }),
-      stdout: reading(this.#ends.stdout),
-      stderr: reading(this.#ends.stderr),
-    };
+    return this.#seed.attach();
   }
 
   letGo(request: Uint8Array): void {
-    writeWhole(this.#ends.request, request);
-    this.#control.write("g");
+    this.#seed.send(request);
   }
 
   startFailure(): StartFailure | undefined {
-    return this.#dialogue.startFailure;
+    return this.#seed.dialogue.startFailure;
   }
 
   /** Kills the first process of the namespace, and with it every process there is inside, double forks included. */
   kill(): void {
     if (this.#initTicks !== undefined) {
       if (!hasEnded(this.#init, this.#initTicks)) process.kill(this.#init, "SIGKILL");
-    } else if (this.#child.exitCode === null) this.#child.kill("SIGKILL");
+    } else if (this.#seed.alive) this.#seed.kill();
   }
 
   /** Waits until the namespace's first process is gone: it goes last. */
@@ -152,24 +120,22 @@ export class BubblewrapCell implements Cell {
   }
 
   async dispose(): Promise<void> {
-    this.#control.destroy();
     this.#explanation?.close();
-    for (const fd of this.#attached ? [this.#ends.request] : Object.values(this.#ends)) closeSync(fd);
-    for (const pipe of this.#parts.pipes) pipe.release();
-    this.#parts.onClosed(this.#parts.group.remove());
+    this.#parts.onClosed();
   }
 
   #read(): Controls {
-    const { user, plan, seccomp, group: limits } = this.#parts;
+    const { user, plan, seccomp } = this.#parts;
+    const limits = this.#seed.group;
     return readEvidence(
-      { init: this.#init, launcher: this.#launcher, dialogue: this.#dialogue },
+      { init: this.#init, launcher: this.#launcher, dialogue: this.#seed.dialogue },
       { user, plan, seccomp, limits },
     );
   }
 
   async #ready(): Promise<void> {
-    const entered = this.#enter();
-    const ready = Promise.all([readInfo(this.#child), this.#dialogue.ready]).then(([pid]) => pid);
+    const { dialogue, group } = this.#seed;
+    const ready = dialogue.ready.then(() => dialogue.childPid);
     const broken = this.exited.then(() => undefined);
     const init = await within(BUILD_MS_MAX, Promise.race([ready, broken]));
     if (init === undefined) throw this.#startError();
@@ -179,21 +145,19 @@ export class BubblewrapCell implements Cell {
     if (launcher === undefined) throw this.#startError();
     this.#launcher = launcher;
     this.#explanation = await this.#parts.explain?.(launcher);
-    await entered;
-    // What bubblewrap started before it was itself put in, is put in now.
-    for (const pid of [init, launcher]) if (!this.#parts.group.holds(pid)) await this.#parts.group.enter(pid);
-  }
-
-  /** Off the path: the kernel moves bubblewrap into its group while it builds. One that is gone already says so itself. */
-  async #enter(): Promise<void> {
-    const { pid } = this.#child;
-    if (pid !== undefined) await this.#parts.group.enter(pid).catch(() => {});
+    await this.#seed.entered();
+    // What was started before the seed was itself put in, is put in now.
+    for (const pid of [init, launcher]) if (!group.holds(pid)) await group.enter(pid);
   }
 
   #startError(): GateError {
-    const broken = this.#dialogue.brokenSetUp;
+    const { brokenSetUp, startFailure } = this.#seed.dialogue;
     const text =
-      broken === undefined ? drain(this.#ends.stderr) : `the launcher could not set up \`${broken}\``;
+      brokenSetUp !== undefined
+        ? `the launcher could not set up \`${brokenSetUp}\``
+        : startFailure !== undefined
+          ? `${BWRAP} ${startFailure.why}`
+          : this.#seed.complaint();
     return new GateError(
       "ERR_SANDBOX_START",
       `the sandbox could not be built: ${text || "bubblewrap gave no reason"}`,
@@ -201,12 +165,5 @@ export class BubblewrapCell implements Cell {
         remedy: "run `callgate doctor`",
       },
     );
-  }
-}
-
-/** A request that is cut short would be another command. */
-function writeWhole(fd: number, bytes: Uint8Array): void {
-  for (let written = 0; written < bytes.length; ) {
-    written += writeSync(fd, bytes, written, bytes.length - written, written);
   }
 }

@@ -1,23 +1,27 @@
-import { chmodSync, lstatSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { GateError } from "../../../contract/errors.ts";
 import type { Digest } from "../../../contract/ids.ts";
 import type { Profile } from "../../../contract/profile.ts";
 import { CellSandbox } from "../../cell.ts";
-import type { Diagnosis, Driver, DriverSupport, Sandbox } from "../../driver.ts";
+import type { Diagnosis, Driver, DriverSupport, OpenOptions, Sandbox } from "../../driver.ts";
 import { type HostLayout, readHostLayout } from "../../host.ts";
-import { LIMITED, type LimitBackend, type LimitGroup } from "../../limits/backend.ts";
+import { type LimitBackend, requireTreeLimits } from "../../limits/backend.ts";
 import { detectLimits } from "../../limits/detect.ts";
+import { kindOfPath, plannedFiles } from "../../mounts.ts";
 import { nativeProgram } from "../../native.ts";
+import { Nursery } from "../../nursery.ts";
 import { PipeStore } from "../../pipes.ts";
-import { strayDescriptors } from "../../procfs.ts";
 import { type DefaultSeccomp, defaultSeccomp, seccompArch } from "../../seccomp/default.ts";
 import type { SeccompArch } from "../../seccomp/profile.ts";
+import { holdStandIns, sweepStandIns } from "../../stand-ins.ts";
+import { createStarter, type Starter } from "../../starter.ts";
 import type { HostUser } from "../../user.ts";
 import { BubblewrapCell, type Parts } from "./cell.ts";
 import { planBubblewrap } from "./plan.ts";
 import { probeBubblewrap } from "./probe.ts";
 
+import { Seed } from "./seed.ts";
 import { stageGrants } from "./staging.ts";
 
 export interface BubblewrapOptions {
@@ -29,6 +33,9 @@ export interface BubblewrapOptions {
   readonly launcher?: string | null;
 }
 
+/** Where it is noted which stand-ins exist. */
+const STAND_INS = "stand-ins";
+
 /** Isolation class `process`: namespaces, seccomp, no capabilities, an unprivileged host user. */
 export class BubblewrapDriver implements Driver {
   readonly name = "bubblewrap";
@@ -37,6 +44,7 @@ export class BubblewrapDriver implements Driver {
     network: ["none"],
     maskedPaths: true,
     airlock: true,
+    stagedWrites: true,
     explainsSyscalls: true,
   };
   readonly #folder: string;
@@ -46,8 +54,12 @@ export class BubblewrapDriver implements Driver {
   readonly #pipes: PipeStore;
   readonly #arch: SeccompArch;
   readonly #seccomp: DefaultSeccomp;
-  readonly #stray: readonly number[];
+  readonly #starter: Starter;
   readonly #launcher: string | undefined;
+  /** The seccomp program of every call but those that explain. */
+  readonly #filterPath: string;
+  readonly #files: readonly string[];
+  readonly #nursery: Nursery<Seed>;
   readonly #kept = new Set<string>();
   readonly #removals = new Set<Promise<void>>();
 
@@ -67,76 +79,119 @@ export class BubblewrapDriver implements Driver {
     }
     this.#arch = arch;
     this.#seccomp = defaultSeccomp(arch);
-    this.#stray = strayDescriptors();
     this.#launcher =
       (options.launcher === undefined ? nativeProgram("launch") : options.launcher) ?? undefined;
     mkdirSync(options.folder, { recursive: true, mode: 0o700 });
+    sweepStandIns(join(options.folder, STAND_INS));
+    this.#starter = createStarter(options.folder, options.launcher === null ? null : undefined);
+    this.#filterPath = this.#keepProgram(this.#seccomp.digest, this.#seccomp.program);
+    this.#files = plannedFiles(this.#host).map(({ path, content }, index) =>
+      content === undefined ? path : this.#keep(`file-${index}`, Buffer.from(content)),
+    );
+    this.#nursery = new Nursery({
+      make: () => this.#plant(this.#filterPath),
+      discard: async (seed) => this.#uproot(seed),
+    });
   }
 
   async probe(): Promise<Diagnosis> {
     return await probeBubblewrap(this.#user);
   }
 
-  async open(profile: Profile): Promise<Sandbox> {
+  warm(ahead: number, keeping: boolean): void {
+    this.#nursery.warm(ahead, keeping);
+  }
+
+  async open(profile: Profile, { copyOf }: OpenOptions = {}): Promise<Sandbox> {
+    if ((profile.files.staged === true) !== (copyOf !== undefined))
+      throw new GateError("ERR_INTERNAL", "staged writes need a copy, and only they do");
     const undo: (() => void)[] = [];
     try {
-      const group = this.#limits.create();
-      undo.push(() => this.#track(group.remove()));
-      if (profile.treeLimits) requireTreeLimits(group);
-      group.limit(profile.limits);
-      const staging = stageGrants(profile, this.#user);
+      const { filter, ...telling } = await this.#filter(profile);
+      const seed = filter === this.#filterPath ? await this.#nursery.take() : await this.#plant(filter);
+      undo.push(() => this.#uproot(seed));
+      if (profile.treeLimits) requireTreeLimits(seed.group);
+      seed.group.limit(profile.limits);
+      const standIns = holdStandIns(
+        copyOf === undefined ? profile.files.protect : [],
+        join(this.#folder, STAND_INS),
+      );
+      undo.push(standIns.release);
+      const staging = stageGrants(profile, this.#user, copyOf);
       const sourceOf = staging === undefined ? {} : { sourceOf: staging.sourceOf };
       const plan = planBubblewrap(profile, {
         host: this.#host,
-        kindOf,
-        enforced: group.enforces,
+        kindOf: kindOfPath,
+        standIns: standIns.folders,
+        ...(copyOf === undefined ? {} : { copyOf }),
+        enforced: seed.group.enforces,
         native: this.#launcher !== undefined,
         ...sourceOf,
       });
-      const pipes = await this.#pipes.claim(3);
-      undo.push(() => {
-        for (const pipe of pipes) pipe.release();
-      });
-      const parts: Parts = {
+      const cell = await BubblewrapCell.start(seed, {
         plan,
         staging: staging?.command ?? [],
         profile,
-        group,
         user: this.#user,
-        pipes,
-        stray: this.#stray,
-        ...(await this.#filter(profile)),
-        files: plan.files.map(({ path, content }, index) =>
-          content === undefined ? path : this.#keep(`file-${index}`, Buffer.from(content)),
-        ),
-        launcher: this.#launcher,
-        requestPath: join(this.#folder, `request-${process.pid}-${process.hrtime.bigint()}`),
-        onClosed: (removal) => this.#track(removal),
-      };
-      return new CellSandbox(this.name, await BubblewrapCell.start(parts));
+        ...telling,
+        onClosed: () => {
+          standIns.release();
+          this.#track(seed.discard());
+        },
+      });
+      return new CellSandbox(this.name, cell);
     } catch (error) {
-      for (const step of undo) step();
+      for (const step of undo.toReversed()) step();
       throw error instanceof GateError ? error : buildError(error);
     }
   }
 
+  async #plant(filter: string): Promise<Seed> {
+    const pipes = await this.#pipes.claim(3);
+    const group = this.#limits.create();
+    try {
+      return await Seed.plant({
+        group,
+        pipes,
+        starter: this.#starter,
+        seccomp: filter,
+        files: this.#files,
+        launcher: this.#launcher,
+        requestPath: join(this.#folder, `request-${process.pid}-${process.hrtime.bigint()}`),
+      });
+    } catch (error) {
+      for (const pipe of pipes) pipe.release();
+      this.#track(group.remove());
+      throw error;
+    }
+  }
+
+  #uproot(seed: Seed): void {
+    seed.kill();
+    this.#track(seed.exited.then(() => seed.discard()));
+  }
+
   /** The filter that bubblewrap loads; a run that explains has another, and a supervisor. */
-  async #filter({ explainSyscalls }: Profile): Promise<Pick<Parts, "seccomp" | "explain">> {
-    const { digest, program, canaryErrno } = this.#seccomp;
-    if (explainSyscalls !== true)
-      return { seccomp: { digest, canaryErrno, path: this.#keepProgram(digest, program) } };
+  async #filter({
+    explainSyscalls,
+  }: Profile): Promise<{ filter: string } & Pick<Parts, "seccomp" | "explain">> {
+    const { digest, canaryErrno } = this.#seccomp;
+    if (explainSyscalls !== true) return { filter: this.#filterPath, seccomp: { digest, canaryErrno } };
     const { explainSyscalls: explain, requireExplainable } = await import("../../seccomp/notify.ts");
     const { explainPrograms } = await import("../../seccomp/explain-program.ts");
     requireExplainable();
     const asking = explainPrograms(this.#arch);
     return {
-      seccomp: { digest: asking.digest, canaryErrno, path: this.#keepProgram(asking.digest, asking.outer) },
+      filter: this.#keepProgram(asking.digest, asking.outer),
+      seccomp: { digest: asking.digest, canaryErrno },
       explain: (launcher) => explain(launcher, this.#user, this.#arch),
     };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#nursery[Symbol.asyncDispose]();
     await Promise.all(this.#removals);
+    await this.#starter[Symbol.asyncDispose]();
   }
 
   /** Groups are removed off the path of the call; closing the driver waits for the last. */
@@ -176,21 +231,4 @@ function buildError(cause: unknown): GateError {
   });
 }
 
-function requireTreeLimits(group: LimitGroup): void {
-  const missing = LIMITED.filter((limited) => !group.enforces.has(limited));
-  if (missing.length === 0) return;
-  throw new GateError(
-    "ERR_CONTROL_UNAVAILABLE",
-    `no cgroup bounds ${missing.join(", ")} here, and this tier needs one`,
-    {
-      remedy:
-        "run the gateway as root, or under a delegated cgroup v2 (systemd-run --user --scope -p Delegate=yes)",
-    },
-  );
-}
-
-function kindOf(path: string): "dir" | "file" | "absent" {
-  const entry = lstatSync(path, { throwIfNoEntry: false });
-  if (entry === undefined) return "absent";
-  return entry.isDirectory() ? "dir" : "file";
-}
+/** A link that leads nowhere is absent: bubblewrap would make its target, on the host, to have something to cover. */

@@ -7,11 +7,12 @@ import { type PlanFacts, planBubblewrap } from "./plan.ts";
 
 const PROFILE: Profile = {
   isolation: "process",
+  root: { from: "host" },
   files: {
     read: ["/srv/app"],
     write: ["/srv/app/build"],
     hide: ["/srv/app/.env", "/srv/app/keys", "/srv/app/keys/old"],
-    protect: ["/srv/app/build/callgate.yaml"],
+    protect: ["/srv/app/build/.github", "/srv/app/build/callgate.yaml"],
   },
   network: { mode: "none" },
   environment: { PATH: "/usr/bin" },
@@ -32,6 +33,7 @@ const FACTS: PlanFacts = {
     etcFiles: ["/etc/localtime"],
   },
   kindOf: (path) => (path.includes("keys") ? "dir" : "file"),
+  standIns: new Set(["/srv/app/build/.github"]),
   enforced: new Set(["memory", "processes", "cpu"]),
   native: false,
 };

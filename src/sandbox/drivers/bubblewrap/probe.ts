@@ -1,6 +1,8 @@
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
+import { usernsCures } from "../../cure.ts";
 import type { Diagnosis } from "../../driver.ts";
+import { readHostFacts } from "../../host-facts.ts";
 import type { HostUser } from "../../user.ts";
 
 const BWRAP = "/usr/bin/bwrap";
@@ -48,23 +50,10 @@ export async function probeBubblewrap(user: HostUser): Promise<Diagnosis> {
 }
 
 function remedyFor(output: string): string {
-  if (readKnob("/proc/sys/user/max_user_namespaces") === "0")
-    return "sysctl -w user.max_user_namespaces=15000";
-  if (readKnob("/proc/sys/kernel/unprivileged_userns_clone") === "0")
-    return "sysctl -w kernel.unprivileged_userns_clone=1";
-  if (readKnob("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") === "1") {
-    return "AppArmor restricts user namespaces here: load a profile for /usr/bin/bwrap that has `userns,` (Ubuntu 24.04)";
-  }
+  const [cure] = usernsCures(readHostFacts());
+  if (cure !== undefined) return cure.where === undefined ? cure.command : `${cure.where}: ${cure.command}`;
   if (output.includes("--disable-userns")) return "install bubblewrap 0.8 or newer";
-  return "run where user namespaces and a fresh /proc are allowed; a container needs --security-opt seccomp=unconfined or userns support";
-}
-
-function readKnob(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8").trim();
-  } catch {
-    return undefined; // this kernel has no such knob
-  }
+  return "run where user namespaces and a fresh /proc are allowed";
 }
 
 async function run(

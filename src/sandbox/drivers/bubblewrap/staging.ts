@@ -1,8 +1,8 @@
 import { statSync } from "node:fs";
-import { arch } from "node:os";
 import { dirname } from "node:path";
 import type { Profile } from "../../../contract/profile.ts";
-import { isWithin } from "../../grants.ts";
+import { isWithin } from "../../../contract/within.ts";
+import { perlCommand } from "../../perl.ts";
 import type { HostUser } from "../../user.ts";
 
 /**
@@ -11,33 +11,10 @@ import type { HostUser } from "../../user.ts";
  */
 const STAGE = "/tmp";
 
-/** unshare(2); the mount calls of Linux 5.12 and later have the same numbers everywhere. */
-const UNSHARE: Readonly<Record<string, number>> = { x64: 272, arm64: 97 };
-
-/**
- * perl is in every Debian (perl-base is essential) and can make system calls by number. The native launcher of a later
- * version takes this over. A tree that is only read is mounted as it is where its file system cannot map owners.
- */
+/** A tree that is only read is mounted as it is where its file system cannot map owners. */
 const SCRIPT = `
-use strict;
-my ($unshare, $stage, $uid, $gid, $count) = splice @ARGV, 0, 5;
-$_ += 0 for $unshare, $uid, $gid, $count; # perl hands a string to the kernel as its address
-sub call { my ($what, $number, @call) = @_; my $r = syscall $number, @call; $r >= 0 or die "$what: $!\\n"; $r }
-# A user namespace that maps each owner to the sandbox's user: only its descriptor is used.
-sub mapping {
-  my ($owner, $group) = @_;
-  pipe my $up, my $ready; pipe my $wait, my $down;
-  my $child = fork // die "fork: $!\\n";
-  if (!$child) { call('unshare', $unshare, 0x10000000); syswrite $ready, 'x'; sysread $wait, my $x, 1; exec '/bin/true' }
-  close $ready; sysread $up, my $x, 1 or die "a user namespace was refused\\n";
-  for (['uid_map', "$owner $uid 1"], ['gid_map', "$group $gid 1"]) {
-    open my $map, '>', "/proc/$child/$$_[0]" or die "$$_[0]: $!\\n";
-    syswrite $map, $$_[1] or die "$$_[0]: $!\\n";
-  }
-  open my $ns, '<', "/proc/$child/ns/user" or die "user namespace: $!\\n";
-  kill 9, $child; waitpid $child, 0;
-  $ns
-}
+my ($stage, $uid, $gid, $count) = splice @ARGV, 0, 4;
+$_ += 0 for $uid, $gid, $count;
 my %maps;
 call('unshare', $unshare, 0x20000);
 call('propagation', 442, -100, "/\\0", 0x8000, pack('Q4', 0, 0, 1 << 19, 0), 32);
@@ -46,16 +23,13 @@ for (1 .. $count) {
   my ($path, $at, $owner, $group, $access, $kind) = splice @ARGV, 0, 6;
   my $tree = call($path, 428, -100, "$path\\0", 0x88001);
   if ($owner != $uid) {
-    my $ns = $maps{"$owner:$group"} //= mapping($owner, $group);
-    my $mapped = eval { call('idmap', 442, $tree, "\\0", 0x9000, pack('Q4', 0x100000, 0, 0, fileno $ns), 32); 1 };
+    my $ns = $maps{"$owner:$group"} //= mapping($owner, $group, $uid, $gid);
+    my $mapped = eval { idmap($tree, $ns); 1 };
     die "$path: its file system cannot map owners; run as its owner instead\\n" if !$mapped && $access eq 'w';
   }
   push @trees, [$tree, $at, $kind];
 }
-my $fs = call('tmpfs', 430, "tmpfs\\0", 1);
-call('tmpfs', 431, $fs, 1, "mode\\0", "0755\\0", 0);
-call('tmpfs', 431, $fs, 6, 0, 0, 0);
-call($stage, 429, call('tmpfs', 432, $fs, 1, 0), "\\0", -100, "$stage\\0", 4);
+call($stage, 429, tmpfs('mode', '0755'), "\\0", -100, "$stage\\0", 4);
 for (@trees) {
   my ($tree, $at, $kind) = @$_;
   if ($kind eq 'd') { mkdir $at or die "$at: $!\\n" } else { open my $file, '>', $at or die "$at: $!\\n" }
@@ -79,13 +53,18 @@ export interface Staging {
  * (an idmapped mount, mount_setattr(2)): what the tool writes is root's on disk, and no process was ever root.
  * @returns undefined where the user can open and own every grant as it is.
  */
-export function stageGrants({ files }: Profile, user: HostUser): Staging | undefined {
+export function stageGrants(
+  { files }: Profile,
+  user: HostUser,
+  copyOf: (path: string) => string = (path) => path,
+): Staging | undefined {
   if (process.geteuid?.() !== 0) return undefined;
-  const grants = [...files.read, ...files.write];
+  const write = files.write.map(copyOf);
+  const grants = [...files.read.map(copyOf), ...write];
   if (grants.every((path) => isOpenTo(path, user))) return undefined;
   const places = grants.map((path, index) => {
     const isFolder = statSync(path).isDirectory();
-    return { path, staged: `${STAGE}/${index}`, writes: files.write.includes(path), isFolder };
+    return { path, staged: `${STAGE}/${index}`, writes: write.includes(path), isFolder };
   });
   const words = places.flatMap(({ path, staged, writes, isFolder }) => [
     path,
@@ -95,15 +74,9 @@ export function stageGrants({ files }: Profile, user: HostUser): Staging | undef
     writes ? "w" : "r",
     isFolder ? "d" : "f",
   ]);
-  const ids = [
-    String(UNSHARE[arch()] ?? 0),
-    STAGE,
-    String(user.uid),
-    String(user.gid),
-    String(places.length),
-  ];
+  const ids = [STAGE, String(user.uid), String(user.gid), String(places.length)];
   return {
-    command: ["/usr/bin/perl", "-e", SCRIPT, ...ids, ...words],
+    command: perlCommand(SCRIPT, [...ids, ...words]),
     sourceOf: (path) => {
       const holding = places.filter((place) => isWithin(path, place.path));
       const place = holding.toSorted((a, b) => b.path.length - a.path.length)[0];

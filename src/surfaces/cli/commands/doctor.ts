@@ -1,37 +1,28 @@
 import type { Command } from "commander";
+import { DEFAULT_SETTINGS } from "../../../config/defaults.ts";
 import { gatePaths, processPathInputs } from "../../../config/paths.ts";
 import { findWorkspace } from "../../../config/workspace.ts";
 import { GateError } from "../../../contract/errors.ts";
-import { type CliContext, example, type GlobalOptions, globalOptions } from "../context.ts";
-import type { Finding } from "../doctor/finding.ts";
-import { labelled, paint, printJson, speaking } from "../output.ts";
-import { visible } from "../terminal.ts";
+import { loadProject } from "../../../load-project.ts";
+import { type CliContext, example, type GlobalOptions, globalOptions, projectOptions } from "../context.ts";
+import type { Asked } from "../doctor/examine.ts";
+import { printJson } from "../output.ts";
 
 export function registerDoctor(program: Command, context: CliContext): void {
   const command = program
     .command("doctor")
     .summary("what this host can enforce, and the command that adds what is missing")
     .description(
-      "Try what this host can enforce, control by control, in a sandbox built for the purpose; look at the state folder\nand at programs that tools use. Exits 0 where tools of the low and medium tiers can run, else 69.",
+      "Try what this host can enforce with every driver there is, in sandboxes built for the purpose; look at the state\nfolder and at programs that tools use. Says what to type for what is missing.\n\nExit code: 0 where tools of the low and medium tiers run here, 69 where they do not.",
     )
     .action(async (_options: object, self: Command) => {
       const globals = globalOptions(self);
       const { stateDir, root } = whereabouts(globals);
       const { examine } = await import("../doctor/examine.ts");
-      const findings = await examine(stateDir, root);
-      const usable = isUsable(findings);
-      if (!usable) context.exitCode = new GateError("ERR_CONTROL_UNAVAILABLE", "").exitCode;
-      if (globals.json === true) {
-        printJson(context.terminal, { usable, findings });
-        return;
-      }
-      context.terminal.out(asText(findings));
-      const terminal = speaking(context, globals);
-      terminal.err(
-        usable
-          ? `${terminal.paint("green", "✓")} tools of the low and medium tiers can run on this host\n`
-          : `${terminal.paint("red", "✗")} no tool can run on this host as it is\n`,
-      );
+      const report = await examine(stateDir, root, await askedBy(globals));
+      if (!report.usable) context.exitCode = new GateError("ERR_CONTROL_UNAVAILABLE", "").exitCode;
+      if (globals.json === true) printJson(context.terminal, report);
+      else context.terminal.out((await import("../doctor/report-text.ts")).reportText(report));
     });
   example(command, ["callgate doctor", "callgate doctor --json"]);
 }
@@ -43,22 +34,11 @@ function whereabouts({ config, state }: GlobalOptions): { stateDir: string; root
   return { stateDir: gatePaths(inputs).stateDir, root };
 }
 
-function isUsable(findings: readonly Finding[]): boolean {
-  return findings
-    .filter(({ group, name }) => group === "tiers" && (name === "low" || name === "medium"))
-    .every(({ state }) => state === "ok");
-}
-
-function asText(findings: readonly Finding[]): string {
-  const width = Math.max(...findings.map(({ name }) => name.length));
-  let text = "";
-  let last = "";
-  for (const { group, name, state, detail, remedy } of findings) {
-    if (group !== last) text += `${last === "" ? "" : "\n"}${paint("bold", group)}\n`;
-    last = group;
-    const mark = { ok: paint("green", "✓"), missing: paint("red", "✗"), later: paint("dim", "–") }[state];
-    text += `  ${mark} ${name.padEnd(width)}  ${visible(detail)}\n`;
-    if (remedy !== undefined) text += `    ${" ".repeat(width)}${labelled("fix", remedy)}`;
-  }
-  return `${text}\n`;
+/** What the project asks for, as far as it is in force; a project that cannot be read has its own errors. */
+async function askedBy(globals: GlobalOptions): Promise<Asked> {
+  const { sandbox } = await loadProject(projectOptions(globals)).then(
+    ({ project }) => project.settings,
+    () => DEFAULT_SETTINGS,
+  );
+  return { isolation: sandbox.isolation, docker: sandbox.docker };
 }

@@ -11,9 +11,11 @@ import { PRESETS, presetFor } from "../presets.ts";
 
 interface ExecOptions {
   readonly isolation?: IsolationClass;
+  readonly root?: string;
   readonly read?: readonly string[];
   readonly write?: readonly string[];
   readonly hide?: readonly string[];
+  readonly staged?: boolean;
   readonly net?: readonly string[];
   readonly env?: readonly string[];
   readonly preset?: keyof typeof PRESETS;
@@ -22,7 +24,9 @@ interface ExecOptions {
   readonly time?: string;
   readonly memory?: string;
   readonly processes?: string;
+  readonly cpus?: string;
   readonly output?: string;
+  readonly explainSeccomp?: boolean;
 }
 
 export function registerExec(program: Command, context: CliContext): void {
@@ -34,9 +38,11 @@ export function registerExec(program: Command, context: CliContext): void {
       "Run one command in a sandbox: the system's /usr, this folder to read, no network, nothing inherited.\nMore is opened by name.",
     )
     .addOption(new Option("--isolation <CLASS>", "at least this isolation").choices(ISOLATION_CLASSES))
+    .option("--root <ROOT>", "root file system: host, folder:PATH, oci:PATH[@sha256:…], image:NAME@sha256:…")
     .option("--read <PATH>", "a path to read; may be given again", collect)
     .option("--write <PATH>", "a path to write; may be given again", collect)
     .option("--hide <PATH>", "a path to hide inside what is readable; may be given again", collect)
+    .option("--staged", "write to a private copy, applied as a whole once the command has succeeded")
     .option("--net <HOST[:PORT]>", "a host to reach (not in this version: refused)", collect)
     .option("--env <K[=V]>", "a variable; without a value this process's own; may be given again", collect)
     .addOption(
@@ -47,7 +53,9 @@ export function registerExec(program: Command, context: CliContext): void {
     .option("--time <DURATION>", "wall time, such as 30s")
     .option("--memory <SIZE>", "memory of the whole tree, such as 512MiB")
     .option("--processes <N>", "processes and threads of the whole tree")
+    .option("--cpus <N>", "processors that the whole tree may use at a time, such as 0.5")
     .option("--output <SIZE>", "standard output and error together, such as 1MiB")
+    .option("--explain-seccomp", "tell which system calls were refused, how often, and why")
     .argument("<CMD...>", "the command and its arguments, after `--`")
     .action(async (words: string[], options: ExecOptions, self: Command) => {
       const input = new ExecInput(execRequest(words, options));
@@ -65,10 +73,13 @@ function execRequest(command: readonly string[], options: ExecOptions): ExecRequ
     read: [...(options.read ?? []), ...(preset?.read ?? [])],
     write: options.write ?? [],
     hide: options.hide ?? [],
+    ...(options.staged === true ? { staged: true } : {}),
     environment: { ...preset?.environment, ...Object.fromEntries((options.env ?? []).map(variable)) },
     workingDirectory: options.cwd ?? process.cwd(),
     ...(options.isolation === undefined ? {} : { isolation: options.isolation }),
+    ...(options.root === undefined ? {} : { root: options.root }),
     ...(Object.keys(limits).length === 0 ? {} : { limits }),
+    ...(options.explainSeccomp === true ? { explainSyscalls: true } : {}),
   };
 }
 
@@ -90,11 +101,12 @@ function refuseMissing({ net, tty }: ExecOptions): void {
   }
 }
 
-function execLimits({ time, memory, processes, output }: ExecOptions): Partial<Limits> {
+function execLimits({ time, memory, processes, cpus, output }: ExecOptions): Partial<Limits> {
   return {
     ...(time === undefined ? {} : { wallMs: parseDuration(time) }),
     ...(memory === undefined ? {} : { memoryBytes: parseSize(memory) }),
     ...(processes === undefined ? {} : { processes: wholeNumber(processes) }),
+    ...(cpus === undefined ? {} : { cpusMilli: thousandths(cpus) }),
     ...(output === undefined ? {} : { outputBytes: parseSize(output) }),
   };
 }
@@ -103,6 +115,13 @@ function wholeNumber(text: string): number {
   if (!/^[1-9]\d{0,6}$/.test(text))
     throw new GateError("ERR_USAGE", `\`${text}\` is not a whole number above 0`);
   return Number(text);
+}
+
+/** Whether it is too little or too much is for `ExecInput` to say. */
+function thousandths(text: string): number {
+  if (!/^\d{1,4}(\.\d{1,3})?$/.test(text))
+    throw new GateError("ERR_USAGE", `\`${text}\` is not a number of processors such as \`0.5\` or \`2\``);
+  return Math.round(Number(text) * 1000);
 }
 
 /** `K=V`, or `K` for this process's own value: named one by one, never all. */

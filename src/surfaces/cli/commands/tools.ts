@@ -5,6 +5,7 @@ import type { Catalog } from "../../../catalog/create-catalog.ts";
 import type { FieldChange, LockDiff } from "../../../catalog/lock.ts";
 import { LOCK_NAME } from "../../../config/snapshot.ts";
 import { GateError } from "../../../contract/errors.ts";
+import { formatRoot } from "../../../contract/root.ts";
 import type { Tool } from "../../../contract/tool.ts";
 import { loadProject } from "../../../load-project.ts";
 import { type CliContext, example, globalOptions, projectOptions } from "../context.ts";
@@ -87,7 +88,7 @@ function toolText({
   output,
   digest,
 }: Tool): string {
-  const { files, limits, isolation, network } = sandbox;
+  const { files, limits, isolation, root, network } = sandbox;
   const variables = Object.entries(run.environment).map(([key, value]) => `${key}=${value}`);
   const optional = (label: string, values: readonly string[]): readonly string[] =>
     values.length === 0 ? [] : [labelled(label, values.join("\n"))];
@@ -103,6 +104,7 @@ function toolText({
     ...optional("hide", files.hide),
     labelled("network", network),
     ...optional("isolation", isolation === undefined ? [] : [isolation]),
+    ...optional("root", root === undefined ? [] : [formatRoot(root)]),
     labelled(
       "limits",
       `${limits.wallMs} ms, ${limits.memoryBytes} bytes of memory, ${limits.processes} processes, ${limits.outputBytes} bytes of output`,

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import type { LogEntry } from "../../../audit/log.ts";
 import type { Caller } from "../../../contract/call.ts";
 import { ERRORS, formatPlace, type GateErrorCode } from "../../../contract/errors.ts";
+import type { Denial } from "../../../contract/execution.ts";
 import type { CallId } from "../../../contract/ids.ts";
 import { isJsonObject, type JsonObject } from "../../../contract/json.ts";
 import type { Policy } from "../../../intent/policy.ts";
@@ -10,6 +11,7 @@ import { type CliContext, example, type GlobalOptions, globalOptions, projectOpt
 import { at, outcomeOf, textAt, textsAt, timeOf, toolOf } from "../entry-view.ts";
 import { callNamed, noSuchCall, openRecord, stateDirOf } from "../open-record.ts";
 import { labelled, paint, printJson } from "../output.ts";
+import { denialText } from "../report.ts";
 import { visible } from "../terminal.ts";
 import { remediesFor } from "../why-remedies.ts";
 
@@ -107,10 +109,16 @@ function reasonsOf(asked: JsonObject, end: JsonObject | undefined): readonly str
     return at(asked, "decision", "effect") === "forbid" && reasons.length > 0 ? reasons : [message];
   }
   const denials = at(end, "denials");
-  const whys = Array.isArray(denials)
-    ? denials.flatMap((denial) => (isJsonObject(denial) ? [textAt(denial, "why")] : []))
-    : [];
+  const whys = Array.isArray(denials) ? denials.filter(isJsonObject).map(recordedDenial) : [];
   return [outcomeOf(end), ...whys];
+}
+
+function recordedDenial(denial: JsonObject): string {
+  return denialText({
+    kind: textAt(denial, "kind") as Denial["kind"],
+    what: textAt(denial, "what"),
+    why: textAt(denial, "why"),
+  });
 }
 
 function unenforcedIn(opened: JsonObject | undefined): readonly string[] {

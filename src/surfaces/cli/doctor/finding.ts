@@ -1,11 +1,13 @@
-import { existsSync } from "node:fs";
+import type { Cure } from "../../../sandbox/cure.ts";
 
 /** In the order in which they are told. */
 export const FINDING_GROUPS = [
   "tiers",
   "host",
-  "isolation",
+  "drivers",
   "controls",
+  "limits",
+  "launcher",
   "folder",
   "state",
   "programs",
@@ -15,23 +17,26 @@ export const FINDING_GROUPS = [
 export interface Finding {
   readonly group: (typeof FINDING_GROUPS)[number];
   readonly name: string;
-  /** `later`: this version does not have it, so no command adds it. */
+  /** `missing`: something adds it. `later`: this version does not have it, so no command does. */
   readonly state: "ok" | "missing" | "later";
   readonly detail: string;
   /** A command or a sentence; there where something is missing. */
   readonly remedy?: string;
 }
 
-const INSTALLERS = [
-  ["/usr/bin/apt-get", "apt-get install"],
-  ["/usr/bin/dnf", "dnf install"],
-  ["/sbin/apk", "apk add"],
-  ["/usr/bin/pacman", "pacman -S"],
-  ["/usr/bin/zypper", "zypper install"],
-] as const;
+/** Something to do, and what for. */
+export interface Step extends Cure {
+  /** `needed`: without it tools of the low and medium tiers do not run. */
+  readonly for: "needed" | "more";
+}
 
-/** The command that installs a package on this host. */
-export function installCommand(name: string): string {
-  const [, command] = INSTALLERS.find(([path]) => existsSync(path)) ?? ["", "install"];
-  return `${command} ${name}`;
+/** What `doctor` says of a host. */
+export interface Report {
+  /** Tools of the low and the medium tier run here. */
+  readonly usable: boolean;
+  /** The host in one line. */
+  readonly host: string;
+  readonly findings: readonly Finding[];
+  /** In the order in which to do it. */
+  readonly steps: readonly Step[];
 }

@@ -1,0 +1,258 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { GateError } from "../../../contract/errors.ts";
+import { type Digest, digestOf } from "../../../contract/ids.ts";
+import { DEFAULT_LIMITS, type Limits, type Profile } from "../../../contract/profile.ts";
+import type { IsolationClass } from "../../../contract/tier.ts";
+import { CellSandbox } from "../../cell.ts";
+import type { Diagnosis, Driver, DriverSupport, OpenOptions, Sandbox } from "../../driver.ts";
+import { type HostLayout, readHostLayout } from "../../host.ts";
+import { type LimitBackend, requireTreeLimits } from "../../limits/backend.ts";
+import { detectLimits } from "../../limits/detect.ts";
+import { hostRoot, kindOfPath } from "../../mounts.ts";
+import { PipeStore } from "../../pipes.ts";
+import { defaultSeccomp, seccompArch } from "../../seccomp/default.ts";
+import type { SeccompProfile } from "../../seccomp/profile.ts";
+import { holdStandIns, sweepStandIns } from "../../stand-ins.ts";
+import { createStarter, type Starter } from "../../starter.ts";
+import type { HostUser } from "../../user.ts";
+import { Seed } from "../bubblewrap/seed.ts";
+import { builderCommand } from "./builder.ts";
+import { OciCell, type Parts } from "./cell.ts";
+import { type Expected, readEvidence } from "./evidence.ts";
+import { readGuestEvidence } from "./guest-evidence.ts";
+import { GUEST_CANARY_ERRNO, guestProfile } from "./guest-seccomp.ts";
+import { identityFor, ownersOf } from "./identity.ts";
+import { loadedLabel } from "./label.ts";
+import { planOci } from "./plan.ts";
+import { type Programs, readVersion, requirePrograms } from "./probe.ts";
+import { RUNTIMES, type Runtime, type RuntimeName } from "./runtimes.ts";
+
+export interface OciOptions {
+  readonly runtime: RuntimeName;
+  /** A folder of ours, outside every sandbox. */
+  readonly folder: string;
+  readonly user: HostUser;
+  readonly limits?: LimitBackend;
+  /** The runtime's program; unset: where Debian puts it. */
+  readonly program?: string;
+}
+
+const STAND_INS = "stand-ins";
+
+/** What a driver finds out once, when it is first needed: a gateway has drivers that it never calls. */
+interface Ready extends Programs {
+  readonly host: HostLayout;
+  readonly limits: LimitBackend;
+  readonly pipes: PipeStore;
+  readonly starter: Starter;
+  readonly filter: {
+    readonly profile: SeccompProfile;
+    readonly digest: Digest;
+    readonly canaryErrno: number;
+  };
+  readonly label: string | undefined;
+}
+
+/** Containers of runc and crun (class `process`), and of gVisor's runsc (class `gvisor`). */
+export class OciDriver implements Driver {
+  readonly name: RuntimeName;
+  readonly supports: DriverSupport;
+  readonly #runtime: Runtime;
+  readonly #options: OciOptions;
+  readonly #removals = new Set<Promise<void>>();
+  #ready: Ready | undefined;
+
+  constructor(options: OciOptions) {
+    if (options.user.uid === 0)
+      throw new GateError("ERR_INTERNAL", "the host's uid 0 never enters a sandbox");
+    this.#runtime = RUNTIMES[options.runtime];
+    this.#options = options;
+    this.name = options.runtime;
+    this.supports = {
+      isolation: [this.#runtime.isolation],
+      network: ["none"],
+      maskedPaths: true,
+      stagedWrites: true,
+      airlock: true,
+    };
+  }
+
+  /** Builds a small sandbox for real, and inspects it: a version number does not say that it may be built here. */
+  async probe(): Promise<Diagnosis> {
+    try {
+      const { runtime } = this.#setUp();
+      const version = await readVersion(runtime);
+      await using sandbox = await this.open(trialProfile(this.#runtime.isolation));
+      await sandbox.inspect();
+      return { usable: true, detail: `${version} at ${runtime}` };
+    } catch (error) {
+      if (!(error instanceof GateError)) return { usable: false, detail: String(error) };
+      const { message, remedy } = error;
+      return { usable: false, detail: message, ...(remedy === undefined ? {} : { remedy }) };
+    }
+  }
+
+  async open(profile: Profile, { copyOf }: OpenOptions = {}): Promise<Sandbox> {
+    const undo: (() => void)[] = [];
+    try {
+      const ready = this.#setUp();
+      const seed = await this.#plant(ready);
+      undo.push(() => this.#uproot(seed));
+      if (profile.treeLimits) requireTreeLimits(seed.group);
+      seed.group.limit(this.#groupLimits(profile.limits));
+      const standIns = holdStandIns(
+        copyOf === undefined ? profile.files.protect : [],
+        join(this.#options.folder, STAND_INS),
+      );
+      undo.push(standIns.release);
+      const cell = await OciCell.start(
+        seed,
+        this.#parts(ready, profile, seed, copyOf, standIns.folders, () => {
+          standIns.release();
+          this.#track(seed.discard());
+        }),
+      );
+      return new CellSandbox(this.name, cell);
+    } catch (error) {
+      for (const step of undo.toReversed()) step();
+      throw error instanceof GateError ? error : buildError(error);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#removals);
+    await this.#ready?.starter[Symbol.asyncDispose]();
+  }
+
+  /** @throws GateError `ERR_DRIVER_UNAVAILABLE` naming what is not here. */
+  #setUp(): Ready {
+    if (this.#ready !== undefined) return this.#ready;
+    const { folder, user, limits, program } = this.#options;
+    const programs = requirePrograms(this.#runtime, program);
+    const arch = seccompArch(process.arch);
+    if (arch === undefined) {
+      throw new GateError("ERR_DRIVER_UNAVAILABLE", `there is no seccomp profile for \`${process.arch}\``, {
+        remedy: "run it on x86-64 or arm64",
+      });
+    }
+    const { profile: full, canaryErrno } = defaultSeccomp(arch);
+    const profile = this.#runtime.ownKernel ? guestProfile(full) : full;
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    sweepStandIns(join(folder, STAND_INS));
+    this.#ready = {
+      ...programs,
+      host: readHostLayout(),
+      limits: limits ?? detectLimits(),
+      pipes: new PipeStore(folder, user),
+      starter: createStarter(folder),
+      filter: {
+        profile,
+        digest: digestOf(JSON.stringify(profile)),
+        canaryErrno: this.#runtime.ownKernel ? GUEST_CANARY_ERRNO : canaryErrno,
+      },
+      label: this.#runtime.ownKernel ? undefined : loadedLabel(),
+    };
+    return this.#ready;
+  }
+
+  #parts(
+    { runtime, launcher, host, filter, label }: Ready,
+    profile: Profile,
+    seed: Seed,
+    copyOf: OpenOptions["copyOf"],
+    standIns: ReadonlySet<string>,
+    onClosed: () => void,
+  ): Parts {
+    const { user } = this.#options;
+    const identity = identityFor(user);
+    const plan = planOci(profile, {
+      runtime: this.#runtime,
+      host,
+      base: hostRoot(host),
+      ownEtc: true,
+      kindOf: kindOfPath,
+      standIns,
+      ...(copyOf === undefined ? {} : { copyOf }),
+      enforced: seed.group.enforces,
+      inside: identity.inside,
+      ownerOf: ownersOf(profile, user, copyOf),
+      seccomp: filter.profile,
+      launcher,
+      label,
+    });
+    const expected: Expected = { identity, plan, label, seccomp: filter, limits: seed.group };
+    const read = this.#runtime.ownKernel ? readGuestEvidence : readEvidence;
+    // Unique where it is looked up: in a folder that this sandbox alone sees.
+    const run = this.#runtime.command(runtime, "callgate");
+    return {
+      runtime: this.#runtime,
+      profile,
+      command: builderCommand(identity, plan.steps, JSON.stringify(plan.config), run),
+      inspect: (pid) => read(pid, seed.dialogue, expected),
+      onClosed,
+    };
+  }
+
+  /** The group holds the whole tree, the runtime's own processes with it: they come on top of the tool's. */
+  #groupLimits(limits: Limits): Limits {
+    const { tasks, tasksPerProcess, memoryBytes } = this.#runtime;
+    return {
+      ...limits,
+      processes: limits.processes * tasksPerProcess + tasks,
+      memoryBytes: limits.memoryBytes + memoryBytes,
+    };
+  }
+
+  async #plant({ pipes: store, limits, starter, launcher }: Ready): Promise<Seed> {
+    const pipes = await store.claim(3);
+    const group = limits.create();
+    try {
+      return await Seed.plant({
+        group,
+        pipes,
+        starter,
+        files: [],
+        launcher,
+        requestPath: join(this.#options.folder, `request-${process.pid}-${process.hrtime.bigint()}`),
+      });
+    } catch (error) {
+      for (const pipe of pipes) pipe.release();
+      this.#track(group.remove());
+      throw error;
+    }
+  }
+
+  #uproot(seed: Seed): void {
+    seed.kill();
+    this.#track(seed.exited.then(() => seed.discard()));
+  }
+
+  /** Groups are removed off the path of the call; closing the driver waits for the last. */
+  #track(removal: Promise<void>): void {
+    this.#removals.add(removal);
+    void removal.finally(() => this.#removals.delete(removal));
+  }
+}
+
+/** A granted path that vanished meanwhile, a full disk, too many open files: the kernel's own words. */
+function buildError(cause: unknown): GateError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new GateError("ERR_SANDBOX_START", `the sandbox could not be built: ${why}`, {
+    cause,
+    remedy: "run `callgate doctor`",
+  });
+}
+
+function trialProfile(isolation: IsolationClass): Profile {
+  return {
+    isolation,
+    root: { from: "host" },
+    files: { read: [], write: [], hide: [], protect: [] },
+    network: { mode: "none" },
+    environment: {},
+    workingDirectory: "/",
+    limits: DEFAULT_LIMITS,
+    treeLimits: false,
+  };
+}

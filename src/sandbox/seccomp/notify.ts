@@ -1,0 +1,155 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { GateError } from "../../contract/errors.ts";
+import type { Denial } from "../../contract/execution.ts";
+import { within } from "../deadline.ts";
+import { encodeRequest } from "../launcher.ts";
+import type { HostUser } from "../user.ts";
+import { defaultSeccomp } from "./default.ts";
+import { SyscallTally } from "./explain.ts";
+import { explainPrograms, NEW_LISTENER } from "./explain-program.ts";
+import { decodeProgram, runProgram, type SeccompData } from "./interpret.ts";
+import type { SeccompArch } from "./profile.ts";
+import { RET, syscallNumber } from "./resolve.ts";
+
+const PERL = "/usr/bin/perl";
+/** How long the supervisor may take to be there. */
+const START_MS_MAX = 5_000;
+const EPERM = 1;
+
+/**
+ * Runs inside, between the launcher and the tool: loads the asking filter (its listener closes on exec), waits in a
+ * refused call until the supervisor answers it, then sets the tool's environment and becomes the tool. It is itself
+ * started with no environment: a variable such as LD_PRELOAD would else run the tool's code before that filter.
+ */
+const STAGE = `
+my ($seccomp, $unshare, $program, $count) = splice @ARGV, 0, 4;
+$program = pack 'H*', $program;
+my $filter = pack 'S x6 P', length($program) / 8, $program;
+syscall($seccomp + 0, 1, ${NEW_LISTENER}, $filter) >= 0 or print(STDERR "callgate: seccomp: $!\\n"), exit 126;
+syscall($unshare + 0, 0) < 0 && $! == ${EPERM} or print(STDERR "callgate: nobody answers for the filter: $!\\n"), exit 126;
+%ENV = map { split /=/, $_, 2 } splice @ARGV, 0, $count;
+exec { $ARGV[0] } @ARGV;
+print STDERR "callgate: $ARGV[0]: $!\\n";
+exit 127;
+`;
+
+/**
+ * Runs outside, as the sandbox's user: takes the listener from the waiting stage (pidfd_getfd(2)) and then passes on
+ * each call it is asked about and answers with the errno it is given. seccomp_unotify(2); struct seccomp_notif has 80
+ * bytes, its answer 24. The answer's flags are always 0: nothing is ever told to go on.
+ */
+const SUPERVISOR = `
+$| = 1;
+my $pid = shift() + 0;
+my $process = syscall 434, $pid, 0;
+$process >= 0 or die "pidfd_open: $!\\n";
+print "ready\\n";
+my $taken;
+until (defined $taken) {
+  opendir my $folder, "/proc/$pid/fd" or die "descriptors: $!\\n";
+  for my $fd (readdir $folder) {
+    next unless (readlink("/proc/$pid/fd/$fd") // '') eq 'anon_inode:seccomp notify';
+    $taken = syscall 438, $process, $fd + 0, 0;
+    $taken >= 0 or die "pidfd_getfd: $!\\n";
+  }
+  select undef, undef, undef, 0.001 unless defined $taken;
+}
+open my $listener, '+<&=', $taken or die "listener: $!\\n";
+for (;;) {
+  my $call = "\\0" x 80;
+  unless (ioctl $listener, 0xc0502100, $call) { select undef, undef, undef, 0.001; next }
+  my ($id, $thread, $flags, $number, $arch, $at, @arguments) = unpack 'Q L L L L Q Q6', $call;
+  print join(' ', $number, $arch, @arguments), "\\n";
+  defined(my $errno = <STDIN>) or exit;
+  my $answer = pack 'Q q l L', $id, 0, -$errno, 0;
+  ioctl $listener, 0xc0182101, $answer;
+}
+`;
+
+/** A sandbox whose refused system calls are told. */
+export interface Explanation {
+  /** What the launcher is given instead of the tool. @see encodeRequest */
+  request(environment: Readonly<Record<string, string>>, argv: readonly string[]): Uint8Array;
+  /** What was refused so far. `exitCode`: of the tool. */
+  denials(exitCode: number | null): readonly Denial[];
+  close(): void;
+}
+
+/** @throws GateError `ERR_CONTROL_UNAVAILABLE` where a run cannot be explained. */
+export function requireExplainable(): void {
+  if (existsSync(PERL)) return;
+  throw new GateError("ERR_CONTROL_UNAVAILABLE", "explaining system calls needs perl, which is not here", {
+    remedy: "apt-get install perl-base, or run it without `--explain-seccomp`",
+  });
+}
+
+/**
+ * Starts the supervisor of a waiting launcher that has the outer program of `explainPrograms` loaded.
+ * @param pid the launcher's, on the host
+ * @throws GateError `ERR_SANDBOX_START` when it cannot watch.
+ */
+export async function explainSyscalls(pid: number, user: HostUser, arch: SeccompArch): Promise<Explanation> {
+  const identity = process.geteuid?.() === 0 ? user : {};
+  const child = spawn(PERL, ["-e", SUPERVISOR, "--", String(pid)], {
+    stdio: ["pipe", "pipe", "pipe"],
+    env: {},
+    cwd: "/",
+    ...identity,
+  });
+  const tally = new SyscallTally(arch);
+  const ready = answer(child, arch, tally);
+  if ((await within(START_MS_MAX, ready)) !== true) {
+    child.kill("SIGKILL");
+    throw new GateError("ERR_SANDBOX_START", "the supervisor of refused system calls did not start", {
+      remedy: "run it without `--explain-seccomp`",
+    });
+  }
+  return {
+    request: (environment, argv) => stagedRequest(arch, environment, argv),
+    denials: (exitCode) => tally.denials(exitCode),
+    close: () => void child.kill("SIGKILL"),
+  };
+}
+
+/** Answers each call as the default program would have. Resolves true when the supervisor is there, false when it ends. */
+function answer(child: ChildProcess, arch: SeccompArch, tally: SyscallTally): Promise<boolean> {
+  const program = decodeProgram(defaultSeccomp(arch).program);
+  const { stdin, stdout, stderr } = child;
+  stdin?.on("error", () => {}); // it ended; whoever still asks gets ENOSYS from the kernel
+  stderr?.resume();
+  return new Promise((done) => {
+    let isHandshake = true;
+    child.on("error", () => done(false));
+    child.on("exit", () => done(false));
+    if (stdout === null) return done(false);
+    createInterface({ input: stdout }).on("line", (line) => {
+      if (line === "ready") return done(true);
+      const call = parseCall(line);
+      const ret = runProgram(program, call);
+      // What the filter asked about it refuses; should the two ever differ, it stays refused.
+      const errno = (ret & 0xffff_0000) >>> 0 === RET.ERRNO ? ret & 0xffff : EPERM;
+      if (!isHandshake) tally.add(call, errno);
+      isHandshake = false;
+      stdin?.write(`${errno}\n`);
+    });
+  });
+}
+
+function parseCall(line: string): SeccompData {
+  const [nr = "", arch = "", ...args] = line.split(" ");
+  return { nr: Number(nr), arch: Number(arch), args: args.map(BigInt) };
+}
+
+function stagedRequest(
+  arch: SeccompArch,
+  environment: Readonly<Record<string, string>>,
+  argv: readonly string[],
+): Uint8Array {
+  const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+  const numbers = ["seccomp", "unshare"].map((name) => String(syscallNumber(arch, name)));
+  const program = Buffer.from(explainPrograms(arch).inner).toString("hex");
+  const words = [...numbers, program, String(variables.length), ...variables, ...argv];
+  return encodeRequest({}, [PERL, "-e", STAGE, "--", ...words]);
+}

@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { findVmHost } from "./vm/host.ts";
+import { JOBS } from "./vm/jobs.ts";
+import { runInVm } from "./vm/machine.ts";
+
+const host = findVmHost();
+
+test("in a VM with cgroup v2 alone and AppArmor active", {
+  skip: typeof host === "string" ? host : false,
+}, async (context) => {
+  assert.ok(typeof host === "object");
+  const report = await runInVm(host, JOBS);
+  const text = `after ${Math.round(report.wallMs)} ms; its console ends:\n${report.console}`;
+  for (const { job, name, ok, skipped, error } of report.tests) {
+    // Whatever a test needs is there, so one that is left out is one that does not hold.
+    await context.test(`${job}: ${name}`, () => {
+      assert.equal(skipped, undefined);
+      assert.ok(ok, error ?? "failed");
+    });
+  }
+  assert.ok(report.finished, `the VM did not come to its end ${text}`);
+  for (const { name } of JOBS) {
+    assert.ok(
+      report.tests.some(({ job }) => job === name),
+      `no test ran as \`${name}\`, ${text}`,
+    );
+    assert.equal(report.jobs.get(name)?.status, 0, `\`${name}\` failed ${text}`);
+    context.diagnostic(`${name}: ${report.jobs.get(name)?.seconds.toFixed(1)} s inside`);
+  }
+  context.diagnostic(`${(report.wallMs / 1000).toFixed(1)} s in all`);
+});
