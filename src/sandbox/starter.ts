@@ -144,6 +144,7 @@ class NativeStarter implements Starter {
     };
     pending.channel.promise.catch(() => {}); // said by `started`
     this.#pending.set(id, pending);
+    running.hold(true);
     const opening = [...files].map(([fd, { path, access }]) => `${fd}${access}${path}`);
     running.ask([id, ...opening, `${channel}s${SOCKET}`, `${aside}=${channel}`, "!", ...argv]);
     const late = setTimeout(() => this.#fail(pending, "the starter does not answer"), START_MS_MAX);
@@ -163,7 +164,7 @@ class NativeStarter implements Starter {
         },
       };
     } catch (error) {
-      this.#pending.delete(id);
+      this.#forget(id);
       throw error;
     } finally {
       clearTimeout(late);
@@ -195,8 +196,8 @@ class NativeStarter implements Starter {
     });
     void ended.then(() => this.#lost());
     child.unref();
-    (channel as Socket).unref();
     return {
+      hold: (held) => void (held ? (channel as Socket).ref() : (channel as Socket).unref()),
       ask: (words) => void channel.write([...words.map((word) => `${word}\0`), "\0"].join("")),
       close: async () => {
         child.ref();
@@ -236,8 +237,14 @@ class NativeStarter implements Starter {
     if (kind === "E") {
       pending.alive = false;
       pending.exited.resolve(Number(number));
-      this.#pending.delete(id);
+      this.#forget(id);
     }
+  }
+
+  /** With nothing under way it does not keep this process from ending. */
+  #forget(id: string): void {
+    this.#pending.delete(id);
+    if (this.#pending.size === 0) void this.#running?.then((running) => running.hold(false));
   }
 
   #fail(pending: Pending, why: string): void {
@@ -259,6 +266,8 @@ class NativeStarter implements Starter {
 }
 
 interface Running {
+  /** Whether it keeps this process from ending. */
+  hold(held: boolean): void;
   ask(words: readonly string[]): void;
   close(): Promise<void>;
 }
@@ -280,6 +289,7 @@ async function listen(
   server.unref();
   return {
     close: async () => {
+      server.ref();
       await new Promise<void>((done) => server.close(() => done()));
       closeSync(fd);
     },
