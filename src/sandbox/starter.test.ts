@@ -66,12 +66,20 @@ for (const [name, program] of KINDS) {
       const [input, result] = [join(folder, "in"), join(folder, "out")];
       writeFileSync(input, "content");
       writeFileSync(result, "");
+      writeFileSync(join(folder, "err"), "");
       const files = new Map([
         [0, { path: input, access: "r" }],
         [1, { path: result, access: "w" }],
-        [2, { path: "/dev/null", access: "w" }],
+        [2, { path: join(folder, "err"), access: "w" }],
       ] as const);
-      await ended(await starter.start(spec("cat; echo; ls /proc/$$/fd; pwd; env", files)));
+      await ended(
+        await starter.start(
+          spec(
+            "cat; echo; for fd in $(ls /proc/$$/fd); do [ $(readlink /proc/$$/fd/$fd) = /dev/null ] || echo $fd; done; pwd; env",
+            files,
+          ),
+        ),
+      );
       const [content, ...rest] = readFileSync(result, "utf8").trim().split("\n");
       assert.equal(content, "content");
       const ofShell = /^(?:PWD|OLDPWD|_|SHLVL)=/;

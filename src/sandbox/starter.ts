@@ -114,6 +114,8 @@ interface Pending {
   readonly channel: PromiseWithResolvers<Socket>;
   readonly exited: PromiseWithResolvers<number | null>;
   alive: boolean;
+  /** Handed to whoever asked: one that ends before that is still told of. */
+  handed: boolean;
 }
 
 /** Starts processes through one small process of ours, which they are children of. */
@@ -141,6 +143,7 @@ class NativeStarter implements Starter {
       channel: Promise.withResolvers(),
       exited: Promise.withResolvers(),
       alive: true,
+      handed: false,
     };
     pending.channel.promise.catch(() => {}); // said by `started`
     this.#pending.set(id, pending);
@@ -151,6 +154,8 @@ class NativeStarter implements Starter {
     try {
       const pid = await pending.started.promise;
       const socket = await pending.channel.promise;
+      pending.handed = true;
+      if (!pending.alive) this.#forget(id);
       return {
         pid,
         channel: socket,
@@ -237,7 +242,7 @@ class NativeStarter implements Starter {
     if (kind === "E") {
       pending.alive = false;
       pending.exited.resolve(Number(number));
-      this.#forget(id);
+      if (pending.handed) this.#forget(id);
     }
   }
 
