@@ -39,6 +39,10 @@ if [ "$job" = test ] || [ "$job" = ok ]; then
   need cc gcc
   [ -e /usr/include/seccomp.h ] || missing="$missing libseccomp-dev libc6-dev"
 fi
+if [ "$job" = test ] || [ "$job" = ok ] || [ "$job" = bench ]; then
+  need runc runc
+  need perl perl-base
+fi
 # The tests in a VM need root besides; without it they are left out, and say so.
 vm=
 if [ "$(id -u)" = 0 ] && [ "$(uname -m)" = x86_64 ] && { [ "$job" = test ] || [ "$job" = ok ]; }; then
@@ -74,6 +78,8 @@ if [ -n "$missing" ]; then
   fi
   rm -f "$log"
 fi
+
+if [ "$job" = test ] || [ "$job" = ok ] || [ "$job" = bench ]; then sh scripts/install-runsc.sh; fi
 
 # 3. The native launcher, where there is a compiler.
 sh native/build.sh

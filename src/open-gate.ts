@@ -48,6 +48,7 @@ export async function openGateOn(loaded: LoadedProject, life: "worker" | "one-sh
       folder: join(paths.stateDir, "sandbox"),
       user: sandboxUser(workspace.root),
       docker: settings.sandbox.docker,
+      oneShot: life === "one-shot",
     });
     // Behind everything else that has to be loaded.
     const preferred = drivers.find(({ supports }) => supports.isolation.includes(settings.sandbox.isolation));

@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
-import { globSync, readFileSync } from "node:fs";
+import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ERRORS } from "../src/contract/errors.ts";
 import { openGate } from "../src/open-gate.ts";
+import { parityTable } from "../src/sandbox/drivers/parity.ts";
+import { createDrivers } from "../src/sandbox/drivers/registry.ts";
 import { createProject } from "./project.fixture.ts";
 
 const ROOT = join(import.meta.dirname, "..");
@@ -56,4 +59,21 @@ test("the README's tool runs, and its policy is valid beside it", async () => {
   await using gate = await openGate({ workingDirectory: project.workspace, state: project.state });
   const result = await gate.call({ tool: "text.count", input: { path: "lines.txt" } });
   assert.equal(result.stdout, "2 lines.txt\n");
+});
+
+test("docs/drivers.md says what the drivers' own flags say", () => {
+  const file = join(ROOT, "docs/drivers.md");
+  const folder = mkdtempSync(join(tmpdir(), "callgate-drivers-"));
+  try {
+    const table = parityTable(createDrivers({ folder, user: { uid: 65533, gid: 65533 } }));
+    const text = readFileSync(file, "utf8");
+    const renewed = text.replace(/(<!-- parity:.*-->\n)[\s\S]*?(<!-- end of parity -->)/, `$1\n${table}\n\n$2`);
+    if (process.env["CALLGATE_GOLDEN"] === "write") writeFileSync(file, renewed);
+    else assert.equal(text, renewed);
+    // It cannot pass by writing nothing.
+    for (const word of ["bubblewrap", "runsc", "docker", "`gvisor`", "probed"])
+      assert.ok(table.includes(word), word);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { describe, test } from "node:test";
@@ -121,23 +121,42 @@ describe("a tool with staged writes", () => {
   });
 });
 
-test("the record decides: a call that was killed before its outcome has changed nothing at the next start", async () => {
-  using project = makeProject();
-  await call(project, "true");
-  // As a gateway leaves it that was killed after its changes were made: another boot's note, and the journal.
-  const folder = join(project.state, "sandbox/staged");
-  const tree = join(project.workspace, "tree");
-  mkdirSync(join(folder, "0123456789abcdef"));
-  const unit = { root: tree, steps: [], name: "made.txt", puts: true, takes: false };
-  writeFileSync(join(tree, "made.txt"), "");
-  const { dev, ino } = statSync(join(tree, "made.txt"));
-  const journal = { id: "0123456789abcdef", phase: "swapping", units: [{ ...unit, inode: `${dev}:${ino}` }] };
-  writeFileSync(join(folder, "0123456789abcdef/journal.json"), JSON.stringify(journal));
-  const owner = { boot: "another", namespace: "", pid: 1, startTicks: "0" };
-  const about = { call: "01890a5d-ac96-774b-bcce-b302099a8057", name: "0123456789abcdef" };
-  writeFileSync(join(folder, "notes/1-0.json"), JSON.stringify({ owner, about }));
-  await call(project, "true");
-  assert.ok(!existsSync(join(tree, "made.txt")));
-  assert.deepEqual(readdirSync(folder), ["notes"]);
-  rmSync(folder, { recursive: true });
+describe("the record decides what becomes of a call whose gateway was killed", () => {
+  test("without an outcome its changes are taken back at the next start", async () => {
+    using project = makeProject();
+    await call(project, "true");
+    const made = plant(project, "01890a5d-ac96-774b-bcce-b302099a8057");
+    await call(project, "true");
+    assert.ok(!existsSync(made));
+    assert.deepEqual(readdirSync(join(project.state, "sandbox/staged")), ["notes"]);
+  });
+
+  test("with one that says so they stay", async () => {
+    using project = makeProject();
+    const { result } = await call(project, "true");
+    assert.equal(result.changes?.state, "applied");
+    const made = plant(project, result.call);
+    await call(project, "true");
+    assert.ok(existsSync(made));
+    assert.deepEqual(readdirSync(join(project.state, "sandbox/staged")), ["notes"]);
+  });
 });
+
+/** What a gateway of an earlier boot leaves that was killed after it had put one file into the tree. */
+function plant(project: TestProject, id: string): string {
+  const folder = join(project.state, "sandbox/staged");
+  const root = join(project.workspace, "tree");
+  const made = join(root, "made.txt");
+  const name = "0123456789abcdef";
+  mkdirSync(join(folder, name));
+  writeFileSync(made, "");
+  const { dev, ino } = statSync(made);
+  const unit = { root, steps: [], name: "made.txt", puts: true, takes: false, inode: `${dev}:${ino}` };
+  writeFileSync(
+    join(folder, name, "journal.json"),
+    JSON.stringify({ id: name, phase: "swapping", units: [unit] }),
+  );
+  const owner = { boot: "another", namespace: "", pid: 1, startTicks: "0" };
+  writeFileSync(join(folder, "notes/1-0.json"), JSON.stringify({ owner, about: { call: id, name } }));
+  return made;
+}

@@ -20,6 +20,7 @@ test("in a VM with cgroup v2 alone and AppArmor active", {
     });
   }
   assert.ok(report.finished, `the VM did not come to its end ${text}`);
+  assert.deepEqual([report.tests.length, report.unread], [report.told, []], `results were lost ${text}`);
   for (const { name } of JOBS) {
     assert.ok(
       report.tests.some(({ job }) => job === name),

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes this folder a git repository with the history that repo.history shows. The same everywhere: names and dates
 # are fixed. Run it confined, as everything that touches a repository:
-#   callgate exec --preset git --write . -- sh make-history.sh
+#   callgate exec --preset git --write . --write .git -- sh make-history.sh
 set -eu
 
 commit() {

@@ -108,7 +108,7 @@ export class CellSandbox implements Sandbox {
       const denials = [...limitDenials(reason, cell.profile), ...refused];
       return { outcome: "killed", killedBy: reason, ...ran, denials };
     }
-    const failure = cell.startFailure();
+    const failure = cell.startFailure() ?? cell.explanation?.startFailure(code);
     if (failure !== undefined) return unstarted(command, failure);
     const ended = exitOf(code);
     return {

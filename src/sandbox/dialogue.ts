@@ -48,7 +48,9 @@ export class Dialogue {
         voice.resume(); // it may have been held back until there was somebody to listen
       }
     });
-    this.closed = Promise.all(voices.map((voice) => new Promise((done) => voice.on("close", done)))).then(() => {});
+    this.closed = Promise.all(voices.map((voice) => new Promise((done) => voice.on("close", done)))).then(
+      () => {},
+    );
   }
 
   /** The host's pid of the sandbox's first process, once bubblewrap has told it (`--info-fd`). */

@@ -1,8 +1,8 @@
 import type { Capability } from "../contract/capability.ts";
-import type { Controls, Execution } from "../contract/execution.ts";
+import type { Control, Controls, Execution } from "../contract/execution.ts";
 import type { Profile } from "../contract/profile.ts";
 import type { Root } from "../contract/root.ts";
-import type { IsolationClass } from "../contract/tier.ts";
+import { CONTROLS, type ControlName, type IsolationClass } from "../contract/tier.ts";
 
 /** What a driver can express. A profile that asks for more is refused by name, before anything is built. */
 export interface DriverSupport {
@@ -18,6 +18,14 @@ export interface DriverSupport {
   readonly stagedWrites?: boolean;
   /** `explainSyscalls`. Unset: it cannot. */
   readonly explainsSyscalls?: boolean;
+  /** On what the evidence of a control rests, where the control is enforced. */
+  readonly evidence: Readonly<Record<ControlName, Control["basis"] | "none">>;
+}
+
+/** Evidence read from the host's kernel, but for what is said. */
+export function verifiedBut(others: Partial<DriverSupport["evidence"]>): DriverSupport["evidence"] {
+  const all = Object.fromEntries(CONTROLS.map((name) => [name, "verified"]));
+  return { ...(all as DriverSupport["evidence"]), ...others };
 }
 
 /** Whether a driver can run here, and if not, what would make it. */

@@ -6,7 +6,7 @@ import type { RootRequest } from "../contract/root.ts";
 import type { IsolationClass } from "../contract/tier.ts";
 import { isWithin } from "../contract/within.ts";
 import { checkVariable } from "./launcher.ts";
-import { protectedPaths } from "./protect.ts";
+import { isUsualName, protectedPaths } from "./protect.ts";
 import { resolveRoot } from "./root.ts";
 import { INSIDE } from "./user.ts";
 
@@ -81,7 +81,13 @@ export function buildProfile(request: ProfileRequest): Profile {
   const workspace = realpathSync(request.workspace);
   const grant = (path: string): string => resolveGrant(path, workspace);
   const read = unique(request.files.read.map(grant));
-  const write = unique(request.files.write.map(grant));
+  const ahead = (path: string): string => realAhead(resolve(workspace, expand(path, workspace)));
+  const there = request.files.write.filter((path) => realIfPresent(ahead(path)).length > 0);
+  const write = unique(there.map(grant));
+  // A usual name that is not there yet, in a tree that may be written: named to be made, and nothing to mount.
+  const toMake = request.files.write
+    .filter((path) => !there.includes(path))
+    .map((path) => (isUsualName(ahead(path), write) ? ahead(path) : grant(path)));
   const granted = [...read, ...write];
   const named = new Set(granted);
   const opened = (path: string): boolean => granted.some((root) => isWithin(path, root));
@@ -89,7 +95,7 @@ export function buildProfile(request: ProfileRequest): Profile {
   const staged = request.files.staged === true && write.length > 0;
   const own = request.ownHidden.map(realAhead);
   const hide = [
-    ...request.files.hide.map((path) => realAhead(resolve(workspace, expand(path, workspace)))),
+    ...request.files.hide.map(ahead),
     ...secrets.flatMap(realIfPresent),
     ...own,
     ...hostSockets(),
@@ -109,7 +115,7 @@ export function buildProfile(request: ProfileRequest): Profile {
       read: read.filter((path) => !write.includes(path)),
       write,
       hide: unique(hide).filter(opened),
-      protect: unique(protectedPaths({ write, always: request.ownProtected, workspace, staged })),
+      protect: unique(protectedPaths({ write, always: request.ownProtected, toMake, workspace, staged })),
       ...(staged ? { staged } : {}),
     },
     network: { mode: "none" },

@@ -1,10 +1,11 @@
 import { statSync } from "node:fs";
 import { dirname } from "node:path";
+import { GateError } from "../contract/errors.ts";
 import type { Profile } from "../contract/profile.ts";
+import { isWithin } from "../contract/within.ts";
 import type { HostLayout } from "./host.ts";
 import { LANDLOCK_TRIAL, type LandlockRules } from "./launcher.ts";
 import { INSIDE } from "./user.ts";
-import { isWithin } from "../contract/within.ts";
 
 /** One thing mounted in the sandbox, as the evidence must find it again. */
 export interface PlannedMount {
@@ -95,6 +96,9 @@ export function hostRoot({ system, links, etcFolders }: HostLayout): readonly Mo
 
 /** Profile -> mounts, parents before what lies in them. Pure: the same profile and facts give the same plan. */
 export function planMounts(profile: Profile, facts: MountFacts): MountPlan {
+  // A profile that asks for copies is never given the trees themselves.
+  if ((profile.files.staged === true) !== (facts.copyOf !== undefined))
+    throw new GateError("ERR_INTERNAL", "staged writes need a copy, and only they do");
   const masked = planMasks(profile, facts);
   const steps: readonly MountStep[] = [
     ...facts.base,

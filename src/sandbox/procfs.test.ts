@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { hasEnded, locate, parseMountinfo, readStartTicks } from "./procfs.ts";
+import { hasEnded, killProcess, locate, parseMountinfo, readStartTicks } from "./procfs.ts";
 
 const MOUNTS = parseMountinfo(
   [
@@ -33,4 +33,18 @@ test("a pid that was given to another process counts as ended", () => {
   const ticks = readStartTicks(process.pid) ?? "";
   assert.equal(hasEnded(process.pid, ticks), false);
   assert.equal(hasEnded(process.pid, "1"), true);
+});
+
+test("a process that ends between the look and the signal is as good as killed", (context) => {
+  const ticks = readStartTicks(process.pid) ?? "";
+  let code = "ESRCH";
+  const kill = context.mock.method(process, "kill", () => {
+    throw Object.assign(new Error(`kill ${code}`), { code });
+  });
+  killProcess(process.pid, ticks);
+  code = "EPERM";
+  assert.throws(() => killProcess(process.pid, ticks), { code });
+  assert.equal(kill.mock.callCount(), 2);
+  killProcess(process.pid, "1");
+  assert.equal(kill.mock.callCount(), 2);
 });

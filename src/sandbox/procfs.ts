@@ -101,6 +101,16 @@ function readIfThere(path: string): string {
   }
 }
 
+/** Kills that very process; one that ended between the look and the signal is as good as killed. */
+export function killProcess(pid: number, startTicks: string): void {
+  if (hasEnded(pid, startTicks)) return;
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
 /** When a process started, in clock ticks since boot: with the pid it names one process for good. */
 export function readStartTicks(pid: number): string | undefined {
   try {

@@ -14,6 +14,8 @@ export interface ProtectRequest {
   readonly write: readonly string[];
   /** What nobody may open, whatever is granted: our own files, and what the project lists. */
   readonly always: readonly string[];
+  /** Usual names that are absent and that a grant names: they may be made, with all in them. */
+  readonly toMake: readonly string[];
   readonly workspace: string;
   /** Whether the tree is a private copy: there they are names to refuse, and nothing is mounted. */
   readonly staged: boolean;
@@ -25,11 +27,19 @@ export interface ProtectRequest {
  * folder or file on the way to it that is missing: something has to stand there, or a tool would make it.
  * @throws GateError `ERR_CONTROL_UNAVAILABLE` where a link stands on the way: nothing can be mounted on one.
  */
-export function protectedPaths({ write, always, workspace, staged }: ProtectRequest): readonly string[] {
+export function protectedPaths({
+  write,
+  always,
+  toMake,
+  workspace,
+  staged,
+}: ProtectRequest): readonly string[] {
   const trees = write.filter((root) => isFolder(root) && !write.some((outer) => isBelow(root, outer)));
   const roots = [...trees, ...trees.filter((tree) => isBelow(workspace, tree)).map(() => workspace)];
   const usual = [...new Set(roots)].flatMap(usualIn);
-  const named = (path: string): boolean => write.some((grant) => grant === path || isBelow(grant, path));
+  const named = (path: string): boolean =>
+    write.some((grant) => grant === path || isBelow(grant, path)) ||
+    toMake.some((made) => made === path || isBelow(path, made));
   const paths = [...usual.filter((path) => !named(path)), ...always];
   return paths.flatMap((path) => {
     const inner = write.filter((grant) => isBelow(grant, path))[0];
@@ -38,6 +48,14 @@ export function protectedPaths({ write, always, workspace, staged }: ProtectRequ
     const tree = trees.find((root) => isBelow(path, root));
     if (tree === undefined) return [];
     return [staged ? path : coverable(tree, path)];
+  });
+}
+
+/** Whether a path is, or holds, one of the usual names in one of these trees. */
+export function isUsualName(path: string, trees: readonly string[]): boolean {
+  return trees.some((root) => {
+    const holds = (name: string): boolean => join(root, name) === path || isBelow(join(root, name), path);
+    return isBelow(path, root) && PROTECTED_NAMES.some(holds);
   });
 }
 

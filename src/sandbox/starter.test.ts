@@ -51,14 +51,14 @@ for (const [name, program] of KINDS) {
         spec("read -r line <&3; echo got $line >&3; echo aside >&4; exit 7"),
       );
       const said = output(started);
-      assert.ok(started.alive && isAlive(started.pid));
+      assert.ok(started.isAlive() && isAlive(started.pid));
       started.channel.write("hello\n");
       assert.equal(await started.exited, 7);
       await sleep(20);
       started.channel.destroy();
       assert.match(said(), /got hello\n/);
       assert.match(said(), /aside\n/);
-      assert.equal(started.alive, false);
+      assert.equal(started.isAlive(), false);
     });
 
     test("opens what it is told to, and nothing else gets in: no descriptor, no variable", async () => {
@@ -168,7 +168,7 @@ describe("only the native starter", {
     );
     process.kill(own ?? 0, "SIGKILL");
     assert.equal(await ended(started), null);
-    assert.equal(started.alive, false);
+    assert.equal(started.isAlive(), false);
     const next = await starter.start(spec);
     next.channel.write("\n");
     assert.equal(await ended(next), 5);

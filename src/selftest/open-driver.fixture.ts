@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Controls } from "../contract/execution.ts";
 import type { Profile } from "../contract/profile.ts";
 import { CONTROLS } from "../contract/tier.ts";
-import type { Driver, Sandbox } from "../sandbox/driver.ts";
+import { type Driver, type Sandbox, verifiedBut } from "../sandbox/driver.ts";
 import type { HostUser } from "../sandbox/user.ts";
 import { outsideArgv, runOutside } from "./outside.ts";
 import type { Outside } from "./probe.ts";
@@ -21,6 +21,7 @@ export function openDriver(user: HostUser, outside: Outside): Driver {
       network: ["none"],
       maskedPaths: true,
       airlock: true,
+      evidence: verifiedBut({}),
     } as Driver["supports"],
     probe: async () => ({ usable: true, detail: "confines nothing" }),
     open: async (profile) => openSandbox(profile, user, outside),

@@ -21,6 +21,8 @@ describe("under a driver that confines nothing", { concurrency: 4 }, () => {
     },
     registry: import.meta.resolve("./open-registry.fixture.ts"),
     show: (text) => text,
+    // Each of these has a driver of its own.
+    alone: true,
   });
   after(() => selftest[Symbol.asyncDispose]());
   const [user] = users;

@@ -53,6 +53,8 @@ export interface Probe {
   readonly program: Program;
   /** What the profile opens of the workspace (unset: `write`), or of the scene, by path. */
   readonly grant?: "none" | "read" | "write" | ((scene: Scene) => { read?: string[]; write?: string[] });
+  /** Only looks, with the profile of all that name the same group: one sandbox may serve them one after another. */
+  readonly together?: string;
   readonly limits?: Partial<Limits>;
   /** The limit in question needs a cgroup: without one the call is refused, which holds. */
   readonly treeLimits?: true;

@@ -19,6 +19,7 @@ import { inParallel } from "./parallel.ts";
 import type { Probe, Seen, Usability } from "./probe.ts";
 import { PROBES } from "./probes.ts";
 import { makeScene } from "./scene.ts";
+import { tryTogether } from "./together.ts";
 import { USABILITY } from "./usability.ts";
 
 /** Probes under way at once. */
@@ -69,6 +70,8 @@ export interface SelftestOptions {
   readonly wanted?: (driver: string, isolation: IsolationClass) => boolean;
   readonly probes?: readonly Probe[];
   readonly usability?: readonly Usability[];
+  /** Every probe in a sandbox of its own. */
+  readonly alone?: boolean;
   readonly onProgress?: (progress: Progress) => void;
   /** Aborting ends it after the probes that are under way. */
   readonly signal?: AbortSignal;
@@ -158,6 +161,15 @@ export function openSelftest(options: SelftestOptions): Selftest {
   // A control says something of the host and not of a driver: once is enough.
   const controls = new Map<Probe, Promise<Trial>>();
   const installed = new Map<Usability, Promise<Seen>>();
+  const groups = new Map<string, Promise<ReadonlyMap<Probe, Trial> | undefined>>();
+  const attempt = async (probe: Probe, target: Target): Promise<Trial> => {
+    const { together } = probe;
+    if (together === undefined || options.alone === true) return await tryInside(probe, target, ground);
+    const group = probes.filter((one) => one.together === together);
+    const name = `${target.driver.name} ${target.isolation} ${together}`;
+    const trials = await remembered(groups, name, () => tryTogether(group, target, ground));
+    return trials?.get(probe) ?? (await tryInside(probe, target, ground));
+  };
   return {
     targets,
     probes,
@@ -171,7 +183,7 @@ export function openSelftest(options: SelftestOptions): Selftest {
       const { id, title } = probe;
       try {
         const control = await remembered(controls, probe, () => tryOutside(probe, ground));
-        const inside = await within(ATTEMPT_MS_MAX, tryInside(probe, target, ground));
+        const inside = await within(ATTEMPT_MS_MAX, attempt(probe, target));
         if (inside === undefined) return { id, title, state: "broken", detail: TOO_LONG };
         return { id, title, ...judge(probe, control, inside, target.isolation, show) };
       } catch (error) {

@@ -41,11 +41,6 @@ export function setIdBit(...paths: readonly string[]): () => string | undefined 
   };
 }
 
-/** The first of several effects. */
-export function anyOf(...effects: readonly (() => string | undefined)[]): () => string | undefined {
-  return () => effects.map((effect) => effect()).find((text) => text !== undefined);
-}
-
 /** Somebody on the host who listens, tells the secret to whoever comes, and says that somebody did. */
 export async function listener(
   scene: Scene,

@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { openOciBench } from "../../src/sandbox/drivers/oci/oci.fixture.ts";
 import { labelControl, readLabel } from "../../src/sandbox/lsm.ts";
 
 const PROFILE = "callgate";
@@ -60,6 +61,14 @@ describe("AppArmor", () => {
     const pid = start("bare", undefined);
     assert.deepEqual(readLabel(pid), { module: "AppArmor", label: "unconfined", enforced: false });
     assert.equal(labelControl(pid, PROFILE).state, "unavailable");
+  });
+
+  test("a call through the OCI driver is under it, from before the tool until its end", async () => {
+    await using bench = openOciBench("runc");
+    const { controls, stdout } = await bench.run(["cat", "/proc/self/attr/current"]);
+    assert.equal(controls.lsm.state, "enforced");
+    assert.match(controls.lsm.evidence, /AppArmor label `callgate`, enforced/);
+    assert.equal(stdout, "callgate (enforce)\n");
   });
 
   /** Each does something as the VM's root, which nothing else holds back. */

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { detectLimits } from "../../src/sandbox/limits/detect.ts";
+import { openBench } from "../../src/sandbox/sandbox.fixture.ts";
 
 test("cgroup v2 is the only hierarchy, with every controller that limits need", () => {
   assert.equal(readFileSync("/proc/self/cgroup", "utf8"), "0::/\n");
@@ -15,4 +16,11 @@ test("AppArmor is active, and so is Landlock", () => {
   assert.equal(readFileSync("/sys/module/apparmor/parameters/enabled", "utf8").trim(), "Y");
   const modules = readFileSync("/sys/kernel/security/lsm", "utf8").trim().split(",");
   for (const name of ["apparmor", "landlock"]) assert.ok(modules.includes(name), name);
+});
+
+test("Landlock of this kernel holds a call, and its ABI is in the evidence", async () => {
+  await using bench = openBench();
+  const { controls } = await bench.run(["true"]);
+  assert.equal(controls.lsm.state, "enforced");
+  assert.match(controls.lsm.evidence, /^Landlock ABI 2; /);
 });

@@ -3,6 +3,8 @@
 PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/tmp
 export PATH HOME TMPDIR
 . /callgate-vm-job
+# Kept open: the driver of the port empties its queue whenever it is opened for the first time.
+exec 3>/dev/ttyS1
 umount /sys/fs/cgroup 2>/dev/null
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t securityfs securityfs /sys/kernel/security
@@ -22,9 +24,9 @@ apparmor_parser -rK native/apparmor/callgate || echo "vm: the AppArmor profile c
 run() {
   name=$1
   shift
-  echo "{\"job\":\"$name\",\"begins\":$(cut -d' ' -f1 /proc/uptime)}" >/dev/ttyS1
+  echo "{\"job\":\"$name\",\"begins\":$(cut -d' ' -f1 /proc/uptime)}" >&3
   "$@" >/dev/console 2>&1
-  echo "{\"job\":\"$name\",\"status\":$?,\"ends\":$(cut -d' ' -f1 /proc/uptime)}" >/dev/ttyS1
+  echo "{\"job\":\"$name\",\"status\":$?,\"ends\":$(cut -d' ' -f1 /proc/uptime)}" >&3
 }
 
 as_root() { run root "$NODE" --disable-warning=ExperimentalWarning test/vm/run.ts "$@"; }
@@ -44,5 +46,5 @@ delegated() {
 }
 
 eval "$JOBS"
-echo '{"done":true}' >/dev/ttyS1
+echo '{"done":true}' >&3
 busybox poweroff -f

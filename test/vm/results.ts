@@ -14,6 +14,10 @@ export interface Results {
   readonly tests: readonly InnerTest[];
   /** Exit status of each job that ended, and the seconds it took by the VM's clock. */
   readonly jobs: ReadonlyMap<string, { readonly status: number; readonly seconds: number }>;
+  /** How many results were sent: as many have to be in `tests`. */
+  readonly told: number;
+  /** Lines that are no result: what was written to the port by others, or lost on the way. */
+  readonly unread: readonly string[];
   /** Whether the VM came to the end of its list. */
   readonly finished: boolean;
 }
@@ -21,6 +25,7 @@ export interface Results {
 type Line =
   | { readonly job: string; readonly begins: number }
   | { readonly job: string; readonly status: number; readonly ends: number }
+  | { readonly told: number }
   | { readonly done: true }
   | {
       readonly test: readonly string[];
@@ -34,10 +39,13 @@ type Line =
 export function parseResults(text: string): Results {
   const tests: InnerTest[] = [];
   const jobs = new Map<string, { status: number; seconds: number }>();
-  let [job, begins, finished] = ["", 0, false];
-  for (const line of text.split(/\r?\n/).map(parseLine)) {
-    if (line === undefined) continue;
-    if ("done" in line) finished = true;
+  const unread: string[] = [];
+  let [job, begins, told, finished] = ["", 0, 0, false];
+  for (const raw of text.split(/[\r\n]+/).filter((one) => one !== "")) {
+    const line = parseLine(raw);
+    if (line === undefined) unread.push(raw);
+    else if ("done" in line) finished = true;
+    else if ("told" in line) told += line.told;
     else if ("begins" in line) [job, begins] = [line.job, line.begins];
     else if ("status" in line) jobs.set(line.job, { status: line.status, seconds: line.ends - begins });
     else {
@@ -54,7 +62,7 @@ export function parseResults(text: string): Results {
       });
     }
   }
-  return { tests, jobs, finished };
+  return { tests, jobs, told, unread, finished };
 }
 
 function parseLine(line: string): Line | undefined {

@@ -6,9 +6,11 @@ import { run } from "node:test";
 const CHANNEL = "/dev/ttyS1";
 
 let failed = 0;
+let told = 0;
 const path: string[] = [];
 
 function tell(what: object): void {
+  told += 1;
   appendFileSync(CHANNEL, `${JSON.stringify(what)}\n`);
 }
 
@@ -27,6 +29,7 @@ tests.on("test:fail", ({ name, nesting, details }) => {
     tell({ test: [...path.slice(0, nesting), name], ok: false, error: cause, ms: details.duration_ms });
 });
 tests.on("end", () => {
+  appendFileSync(CHANNEL, `${JSON.stringify({ told })}\n`);
   process.exitCode = failed === 0 ? 0 : 1;
 });
 tests.resume();

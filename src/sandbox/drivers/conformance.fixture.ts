@@ -3,7 +3,7 @@ import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSy
 import { join } from "node:path";
 import type { KilledBy } from "../../contract/execution.ts";
 import type { Limits, Profile } from "../../contract/profile.ts";
-import { TIER_MINIMUMS } from "../../contract/tier.ts";
+import { CONTROLS, TIER_MINIMUMS } from "../../contract/tier.ts";
 import type { Command, Driver, ReleaseOptions } from "../driver.ts";
 import type { ProfileRequest } from "../grants.ts";
 import { type Ran, UNCHECKED } from "../sandbox.fixture.ts";
@@ -36,8 +36,13 @@ export const CONFORMANCE: readonly ConformanceCase[] = [
       const { controls } = await bench.run(["true"]);
       for (const name of TIER_MINIMUMS.low.controls)
         assert.equal(controls[name].state, "enforced", `${name}: ${controls[name].evidence}`);
-      for (const [name, { evidence }] of Object.entries(controls))
+      for (const name of CONTROLS) {
+        const { state, basis, evidence } = controls[name];
         assert.ok(evidence.length > 0 && evidence.length <= 300, name);
+        if (state === "enforced" && name !== "lsm")
+          assert.equal(basis, bench.driver.supports.evidence[name], name);
+        if (bench.driver.supports.evidence[name] === "none") assert.notEqual(state, "enforced", name);
+      }
     },
   },
   {

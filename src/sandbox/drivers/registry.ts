@@ -16,6 +16,8 @@ export interface DriverHost {
   /** A folder of ours for each driver's own files. */
   readonly folder: string;
   readonly user: HostUser;
+  /** The gateway makes one call and ends. */
+  readonly oneShot?: boolean;
   /** Unset: as with no configuration. */
   readonly docker?: DockerSettings;
 }

@@ -1,6 +1,7 @@
 import { randomInt } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { isAlive } from "../procfs.ts";
 import type { LimitBackend, LimitGroup } from "./backend.ts";
 import { tryRemove } from "./cgroup-files.ts";
 import { CgroupGroup, type ControllerHomes } from "./cgroup-group.ts";
@@ -35,14 +36,5 @@ export class CgroupBackend implements LimitBackend {
         if (owner > 0 && !isAlive(owner)) tryRemove(join(folder, name));
       }
     }
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }

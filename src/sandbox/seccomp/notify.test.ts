@@ -1,9 +1,12 @@
 /** Explaining runs in the real kernel: what is told, and that no more is let through than in any other run. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { dirname } from "node:path";
 import { PassThrough } from "node:stream";
 import { describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Denial } from "../../contract/execution.ts";
 import type { Profile } from "../../contract/profile.ts";
 import type { Driver } from "../driver.ts";
@@ -14,6 +17,8 @@ import { seccompArch } from "./default.ts";
 import { syscallNumber } from "./resolve.ts";
 
 const arch = seccompArch(process.arch) ?? "x86-64";
+/** How long the kernel may take to end what a killed gateway leaves. */
+const GONE_MS_MAX = 5_000;
 
 function number(name: string): number {
   return syscallNumber(arch, name) ?? -1;
@@ -92,6 +97,16 @@ describe("a run that explains its refused system calls", () => {
     assert.deepEqual(denialsOf(explained), []);
   });
 
+  it("tells a program that is not there from one that exits as if, and says that nothing ran", async () => {
+    const message = async (argv: readonly string[]): Promise<string> => {
+      const { execution } = await run(argv, true);
+      return execution.outcome === "unstarted" ? execution.message : `${execution.outcome}`;
+    };
+    assert.match(await message(["no-such-program"]), /`no-such-program` was not found .*ENOENT/);
+    assert.match(await message(["/usr/bin"]), /`\/usr\/bin` may not be executed .*EACCES/);
+    assert.equal(await message(["sh", "-c", "exit 127"]), "exited");
+  });
+
   it("tells of threads and of children that outlive their parent, each call once", async () => {
     const calls = `syscall(${number("unshare")}, 0)`;
     const script = `for (1..8) { if (!fork) { ${calls} for 1..25; exit } } wait for 1..8; ${calls}`;
@@ -119,9 +134,11 @@ describe("a run that explains its refused system calls", () => {
     const calls = `sub try { syscall(${number("unshare")}, $_[0]) == -1 ? $! + 0 : 0 }`;
     const script = `$| = 1; ${calls} print try(0), " "; <STDIN>; print join " ", try(0), try(0x10000000);
       my $f = pack "S x6 P", 1, pack("S C C L", 6, 0, 0, 0x7fc00000); print " ", syscall(${number("seccomp")}, 1, 8, $f) < 0 ? $! + 0 : "taken"`;
-    const before = new Set(children());
+    const before = new Set(childrenOf(process.pid));
     await using sandbox = await bench.driver.open(profile);
-    const [supervisor] = children().filter((pid) => !before.has(pid) && /pidfd_open/.test(commandOf(pid)));
+    const [supervisor] = childrenOf(process.pid).filter(
+      (pid) => !before.has(pid) && /pidfd_getfd/.test(commandOf(pid)),
+    );
     assert.ok(supervisor !== undefined, "a supervisor is there");
     const stdin = new PassThrough();
     let out = "";
@@ -149,6 +166,28 @@ describe("a run that explains its refused system calls", () => {
     assert.equal(denialsOf(ran)[0]?.what, "another ABI");
   });
 
+  it("leaves no supervisor when the gateway is killed", async () => {
+    const fixture = new URL("../sandbox.fixture.ts", import.meta.url).href;
+    const script = `const { openBench, UNCHECKED } = await import(${JSON.stringify(fixture)});
+      const bench = openBench();
+      const sandbox = await bench.driver.open({ ...bench.profile(), explainSyscalls: true });
+      const onOutput = () => console.log(bench.workspace);
+      await sandbox.release(UNCHECKED, { argv: ["sh", "-c", "echo up; exec sleep 60"] }, { onOutput });`;
+    const gateway = spawn(process.execPath, ["--input-type=module", "-e", script], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    const ended = once(gateway, "exit");
+    const [workspace] = (await once(gateway.stdout, "data")) as [Buffer];
+    const supervisor = childrenOf(gateway.pid ?? 0).find((pid) => /pidfd_getfd/.test(commandOf(pid)));
+    assert.ok(supervisor !== undefined, "a supervisor is there");
+    gateway.kill("SIGKILL");
+    await ended;
+    rmSync(dirname(workspace.toString().trim()), { recursive: true });
+    const deadline = performance.now() + GONE_MS_MAX;
+    while (existsSync(`/proc/${supervisor}`) && performance.now() < deadline) await sleep(10);
+    assert.ok(!existsSync(`/proc/${supervisor}`), "it ended too");
+  });
+
   it("is refused by name where a driver cannot", async () => {
     await using bench = openBench();
     const { name, supports } = bench.driver;
@@ -165,8 +204,8 @@ describe("a run that explains its refused system calls", () => {
   });
 });
 
-function children(): number[] {
-  const text = readFileSync(`/proc/self/task/${process.pid}/children`, "utf8");
+function childrenOf(parent: number): number[] {
+  const text = readFileSync(`/proc/${parent}/task/${parent}/children`, "utf8");
   return text.trim().split(/\s+/).filter(Boolean).map(Number);
 }
 

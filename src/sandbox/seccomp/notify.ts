@@ -4,6 +4,7 @@ import { createInterface } from "node:readline";
 import { GateError } from "../../contract/errors.ts";
 import type { Denial } from "../../contract/execution.ts";
 import { within } from "../deadline.ts";
+import type { StartFailure } from "../dialogue.ts";
 import { encodeRequest } from "../launcher.ts";
 import type { HostUser } from "../user.ts";
 import { defaultSeccomp } from "./default.ts";
@@ -17,22 +18,31 @@ const PERL = "/usr/bin/perl";
 /** How long the supervisor may take to be there. */
 const START_MS_MAX = 5_000;
 const EPERM = 1;
+/** include/uapi/linux/prctl.h: it ends with the gateway, whatever ends that. */
+const PR_SET_PDEATHSIG = 1;
+
+/** What the stage exits with before the tool is there. */
+const STAGE_EXITS = { unloaded: 125, unexecutable: 126, absent: 127 } as const;
 
 /**
- * Runs inside, between the launcher and the tool: loads the asking filter (its listener closes on exec), waits in a
- * refused call until the supervisor answers it, then sets the tool's environment and becomes the tool. It is itself
+ * Runs inside, between the launcher and the tool: looks whether there is such a program, loads the asking filter (its
+ * listener closes on exec), waits in a refused call until the supervisor answers it, and becomes the tool. It is itself
  * started with no environment: a variable such as LD_PRELOAD would else run the tool's code before that filter.
  */
 const STAGE = `
 my ($seccomp, $unshare, $program, $count) = splice @ARGV, 0, 4;
+my %variables = map { split /=/, $_, 2 } splice @ARGV, 0, $count;
+my @places = index($ARGV[0], '/') >= 0 ? $ARGV[0] : map { "$_/$ARGV[0]" } split /:/, $variables{PATH} // '/usr/bin:/bin';
+grep { -e } @places or exit ${STAGE_EXITS.absent};
+grep { -f && -x } @places or exit ${STAGE_EXITS.unexecutable};
 $program = pack 'H*', $program;
 my $filter = pack 'S x6 P', length($program) / 8, $program;
-syscall($seccomp + 0, 1, ${NEW_LISTENER}, $filter) >= 0 or print(STDERR "callgate: seccomp: $!\\n"), exit 126;
-syscall($unshare + 0, 0) < 0 && $! == ${EPERM} or print(STDERR "callgate: nobody answers for the filter: $!\\n"), exit 126;
-%ENV = map { split /=/, $_, 2 } splice @ARGV, 0, $count;
+syscall($seccomp + 0, 1, ${NEW_LISTENER}, $filter) >= 0 or exit ${STAGE_EXITS.unloaded};
+syscall($unshare + 0, 0) < 0 && $! == ${EPERM} or exit ${STAGE_EXITS.unloaded};
+%ENV = %variables;
 exec { $ARGV[0] } @ARGV;
-print STDERR "callgate: $ARGV[0]: $!\\n";
-exit 127;
+print STDERR "callgate: $ARGV[0]: $!\n";
+exit ${STAGE_EXITS.unexecutable};
 `;
 
 /**
@@ -42,7 +52,8 @@ exit 127;
  */
 const SUPERVISOR = `
 $| = 1;
-my $pid = shift() + 0;
+my ($pid, $gateway, $prctl) = map { $_ + 0 } @ARGV;
+syscall($prctl, ${PR_SET_PDEATHSIG}, 9, 0, 0, 0) == 0 && getppid == $gateway or die "the gateway is gone\\n";
 my $process = syscall 434, $pid, 0;
 $process >= 0 or die "pidfd_open: $!\\n";
 print "ready\\n";
@@ -74,6 +85,8 @@ export interface Explanation {
   request(environment: Readonly<Record<string, string>>, argv: readonly string[]): Uint8Array;
   /** What was refused so far. `exitCode`: of the tool. */
   denials(exitCode: number | null): readonly Denial[];
+  /** Of a stage that ended before the tool was there, which the tool cannot feign: nothing of it had run. */
+  startFailure(exitCode: number | null): StartFailure | undefined;
   close(): void;
 }
 
@@ -92,15 +105,16 @@ export function requireExplainable(): void {
  */
 export async function explainSyscalls(pid: number, user: HostUser, arch: SeccompArch): Promise<Explanation> {
   const identity = process.geteuid?.() === 0 ? user : {};
-  const child = spawn(PERL, ["-e", SUPERVISOR, "--", String(pid)], {
+  const words = [pid, process.pid, syscallNumber(arch, "prctl")].map(String);
+  const child = spawn(PERL, ["-e", SUPERVISOR, "--", ...words], {
     stdio: ["pipe", "pipe", "pipe"],
     env: {},
     cwd: "/",
     ...identity,
   });
   const tally = new SyscallTally(arch);
-  const ready = answer(child, arch, tally);
-  if ((await within(START_MS_MAX, ready)) !== true) {
+  const supervisor = answer(child, arch, tally);
+  if ((await within(START_MS_MAX, supervisor.ready)) !== true) {
     child.kill("SIGKILL");
     throw new GateError("ERR_SANDBOX_START", "the supervisor of refused system calls did not start", {
       remedy: "run it without `--explain-seccomp`",
@@ -109,32 +123,53 @@ export async function explainSyscalls(pid: number, user: HostUser, arch: Seccomp
   return {
     request: (environment, argv) => stagedRequest(arch, environment, argv),
     denials: (exitCode) => tally.denials(exitCode),
+    startFailure: (exitCode) => (supervisor.hasMet() ? undefined : stageFailure(exitCode)),
     close: () => void child.kill("SIGKILL"),
   };
 }
 
-/** Answers each call as the default program would have. Resolves true when the supervisor is there, false when it ends. */
-function answer(child: ChildProcess, arch: SeccompArch, tally: SyscallTally): Promise<boolean> {
+function stageFailure(exitCode: number | null): StartFailure {
+  switch (exitCode) {
+    case STAGE_EXITS.absent:
+      return { why: "was not found", errno: "ENOENT" };
+    case STAGE_EXITS.unexecutable:
+      return { why: "may not be executed", errno: "EACCES" };
+    default:
+      return { why: "was not started: the filter that explains could not be loaded" };
+  }
+}
+
+interface Supervisor {
+  /** True when it is there, false when it ended. */
+  readonly ready: Promise<boolean>;
+  /** Whether the stage has asked: the tool comes after that. */
+  hasMet(): boolean;
+}
+
+/** Answers each call as the default program would have. */
+function answer(child: ChildProcess, arch: SeccompArch, tally: SyscallTally): Supervisor {
   const program = decodeProgram(defaultSeccomp(arch).program);
   const { stdin, stdout, stderr } = child;
   stdin?.on("error", () => {}); // it ended; whoever still asks gets ENOSYS from the kernel
   stderr?.resume();
-  return new Promise((done) => {
-    let isHandshake = true;
+  let met = false;
+  const onCall = (call: SeccompData): void => {
+    const ret = runProgram(program, call);
+    // What the filter asked about it refuses; should the two ever differ, it stays refused.
+    const errno = (ret & 0xffff_0000) >>> 0 === RET.ERRNO ? ret & 0xffff : EPERM;
+    if (met) tally.add(call, errno);
+    met = true;
+    stdin?.write(`${errno}\n`);
+  };
+  const ready = new Promise<boolean>((done) => {
     child.on("error", () => done(false));
     child.on("exit", () => done(false));
     if (stdout === null) return done(false);
-    createInterface({ input: stdout }).on("line", (line) => {
-      if (line === "ready") return done(true);
-      const call = parseCall(line);
-      const ret = runProgram(program, call);
-      // What the filter asked about it refuses; should the two ever differ, it stays refused.
-      const errno = (ret & 0xffff_0000) >>> 0 === RET.ERRNO ? ret & 0xffff : EPERM;
-      if (!isHandshake) tally.add(call, errno);
-      isHandshake = false;
-      stdin?.write(`${errno}\n`);
-    });
+    createInterface({ input: stdout }).on("line", (line) =>
+      line === "ready" ? done(true) : onCall(parseCall(line)),
+    );
   });
+  return { ready, hasMet: () => met };
 }
 
 function parseCall(line: string): SeccompData {

@@ -45,7 +45,7 @@ export async function copyTree(
   user: HostUser,
   bounds: CopyBounds = { entriesMax: COPIED_ENTRIES_MAX, bytesMax: COPIED_BYTES_MAX },
 ): Promise<Baseline> {
-  const job: Job = { source, user, bounds, baseline: new Map(), bytes: 0 };
+  const job: Job = { source, user, bounds, baseline: new Map(), entries: 0, bytes: 0 };
   const fd = openBeneath(source, []);
   try {
     let entries = 0;
@@ -64,6 +64,7 @@ interface Job {
   readonly user: HostUser;
   readonly bounds: CopyBounds;
   readonly baseline: Map<string, Copied>;
+  entries: number;
   bytes: number;
 }
 
@@ -95,7 +96,8 @@ function* copyEntry(job: Job, { fd, name, target, path, depth }: Entry): Generat
   const place = inFolder(fd, name);
   const original = stampOf(place);
   if (original === undefined) return; // removed just now
-  if (job.baseline.size >= job.bounds.entriesMax)
+  job.entries += 1;
+  if (job.entries > job.bounds.entriesMax)
     throw tooLarge(job, `holds more than ${job.bounds.entriesMax} entries`);
   if (original.kind === "folder") {
     const inner = openBeneath(inFolder(fd, "."), [name]);

@@ -37,3 +37,28 @@ export function faultAt(at: number, fault: () => void): { readonly calls: () => 
     },
   };
 }
+
+/** As `faultAt`, at the first call of one function whose first argument fits. */
+export function faultAtName(
+  name: (typeof MUTATORS)[number],
+  fits: (first: string) => boolean,
+  fault: () => void,
+): { restore(): void } {
+  const table = fs as unknown as Record<string, (...args: readonly unknown[]) => unknown>;
+  const real = table[name];
+  let isDone = false;
+  table[name] = (...args) => {
+    if (!isDone && fits(String(args[0]))) {
+      isDone = true;
+      fault();
+    }
+    return real?.(...args);
+  };
+  syncBuiltinESMExports();
+  return {
+    restore: () => {
+      if (real !== undefined) table[name] = real;
+      syncBuiltinESMExports();
+    },
+  };
+}

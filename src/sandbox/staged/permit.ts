@@ -1,5 +1,5 @@
-import { GIT_NAMES } from "../protected-names.ts";
 import { isWithin } from "../../contract/within.ts";
+import { GIT_NAMES } from "../protected-names.ts";
 import type { Found } from "./compare.ts";
 
 /**

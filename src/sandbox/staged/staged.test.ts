@@ -115,6 +115,11 @@ describe("refused as a whole, by name", () => {
       /\.git` is/,
     ],
     [
+      "a link where the way to a protected path would be",
+      (copy) => symlinkSync("x", join(copy, "conf")),
+      /conf` is/,
+    ],
+    [
       "a repository's configuration, at any depth",
       (copy) => execFileSync("git", ["init", "-q", join(copy, "old/deep")]),
       /old\/deep\/\.git\/\w+` is protected/,
@@ -132,7 +137,7 @@ describe("refused as a whole, by name", () => {
           writeFileSync(join(copy, "fine.txt"), "");
           change(copy);
         },
-        { protect: [".mcp.json", ".github", ".git/hooks"].map(bench.at) },
+        { protect: [".mcp.json", ".github", ".git/hooks", "conf/live"].map(bench.at) },
       );
       assert.equal(changes.state, "refused");
       assert.match(changes.reason ?? "", reason);
@@ -189,13 +194,15 @@ describe("a tree that changed meanwhile is a conflict, and nothing is applied", 
 });
 
 describe("what a copy keeps, and what it does not", () => {
-  test("times are kept, links are not followed, a hard link becomes a file of its own", async () => {
+  test("times are kept, set-id bits are not, links are not followed, a hard link becomes a file of its own", async () => {
     using bench = openStagedBench();
     symlinkSync("/etc/passwd", bench.at("out"));
     linkSync(bench.at("keep.txt"), bench.at("twin.txt"));
+    chmodSync(bench.at("run.sh"), 0o4755);
     await using staged = await bench.stage();
     const copy = staged.copyOf(bench.tree);
     assert.equal(statSync(join(copy, "edit.txt")).mtimeMs, statSync(bench.at("edit.txt")).mtimeMs);
+    assert.equal(statSync(join(copy, "run.sh")).mode & 0o7777, 0o755);
     appendFileSync(join(copy, "twin.txt"), "more\n");
     const changes = await staged.settle(SUCCESS);
     staged.finish();

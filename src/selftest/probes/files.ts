@@ -65,6 +65,7 @@ const SECRETS: readonly Probe[] = [
     ([name, path]): Probe => ({
       id: `files.home-${name}`,
       title: `reads ~/${path} in a home folder that was opened to it`,
+      together: "home",
       grant: (scene) => ({ read: [scene.home], write: ["."] }),
       program: READ,
       stage: (scene) => ({ args: [join(scene.home, path)] }),

@@ -17,12 +17,14 @@ export const HOST_FILE_PROBES: readonly Probe[] = [
   {
     id: "files.core-pattern",
     title: "names a program for the host's kernel to run as root when something crashes (core_pattern)",
+    together: "host-files",
     program: opensForWriting("/proc/sys/kernel/core_pattern"),
     ownKernel: OWN_FILES,
   },
   {
     id: "files.proc-sys",
     title: "changes the host's kernel settings in /proc/sys",
+    together: "host-files",
     program: opensForWriting(
       "/proc/sys/vm/overcommit_memory",
       "/proc/sys/kernel/modprobe",
@@ -33,30 +35,35 @@ export const HOST_FILE_PROBES: readonly Probe[] = [
   {
     id: "files.sysrq",
     title: "reboots the host through /proc/sysrq-trigger",
+    together: "host-files",
     program: opensForWriting("/proc/sysrq-trigger"),
     ownKernel: OWN_FILES,
   },
   {
     id: "files.release-agent",
     title: "names a program for a cgroup's release_agent, which the host's kernel runs as root",
+    together: "host-files",
     program: opensForWriting("/sys/fs/cgroup/release_agent", "/sys/fs/cgroup/*/release_agent"),
     ownKernel: OWN_FILES,
   },
   {
     id: "files.cgroup-procs",
     title: "leaves its cgroup, and so its limits, by writing to another's cgroup.procs",
+    together: "host-files",
     program: opensForWriting("/sys/fs/cgroup/cgroup.procs", "/sys/fs/cgroup/*/cgroup.procs"),
     ownKernel: OWN_FILES,
   },
   {
     id: "files.uevent-helper",
     title: "names a program for the host's kernel to run on device events",
+    together: "host-files",
     program: opensForWriting("/sys/kernel/uevent_helper"),
     ownKernel: OWN_FILES,
   },
   {
     id: "files.sysfs",
     title: "changes the host's kernel settings in /sys",
+    together: "host-files",
     program: opensForWriting(
       "/sys/kernel/mm/transparent_hugepage/enabled",
       "/sys/module/*/parameters/*",
@@ -67,6 +74,7 @@ export const HOST_FILE_PROBES: readonly Probe[] = [
   {
     id: "files.system-programs",
     title: "overwrites a program or library of the host",
+    together: "host-files",
     program: opensForWriting(
       "/usr/bin/env",
       "/usr/bin/ls",
@@ -78,11 +86,13 @@ export const HOST_FILE_PROBES: readonly Probe[] = [
   {
     id: "files.accounts",
     title: "reads the host's password hashes",
+    together: "host-files",
     program: perl(`reached('/etc/shadow can be read') if slurp('/etc/shadow') =~ /^root:/m`),
   },
   {
     id: "files.kcore",
     title: "reads the memory of the host's kernel through /proc/kcore",
+    together: "host-files",
     program: perl(
       `open my $f, '<', '/proc/kcore'; sysread $f, my $x, 4; reached('the kernel gives its memory') if $x eq "\\x7fELF"`,
     ),
@@ -91,12 +101,14 @@ export const HOST_FILE_PROBES: readonly Probe[] = [
   {
     id: "files.physical-memory",
     title: "reads the host's physical memory, or its ports",
+    together: "host-files",
     program: perl(`for (qw(/dev/mem /dev/port)) { reached("$_ can be opened") if opens('<', $_) }`),
     ownKernel: OWN_FILES,
   },
   {
     id: "files.kernel-log",
     title: "reads the host's kernel log through /dev/kmsg",
+    together: "host-files",
     program: perl(
       `open my $f, '<', '/dev/kmsg'; sysread $f, my $x, 8192; reached('a line of the log: ' . substr $x, 0, 20) if length $x`,
     ),
@@ -105,6 +117,7 @@ export const HOST_FILE_PROBES: readonly Probe[] = [
   {
     id: "files.kernel-symbols",
     title: "reads where the host's kernel lies in memory, from /proc/kallsyms",
+    together: "host-files",
     program: perl(`open my $f, '<', '/proc/kallsyms'; my $n = 0;
 while (<$f>) { if (/^[0-9a-f]*[1-9a-f]/) { reached('an address that is not zero'); last } last if $n++ > 99 }`),
     ownKernel: OWN_FILES,
@@ -112,6 +125,7 @@ while (<$f>) { if (/^[0-9a-f]*[1-9a-f]/) { reached('an address that is not zero'
   {
     id: "files.block-device",
     title: "opens the host's disk past its file system",
+    together: "host-files",
     program: perl(`for (split /\\n/, slurp('/proc/partitions')) { my ($name) = /(\\S+)$/ or next;
   if (open my $f, '<', "/dev/$name") { sysread $f, my $x, 512; reached("the first bytes of /dev/$name") if length $x } }`),
     ownKernel: OWN_FILES,
@@ -119,6 +133,7 @@ while (<$f>) { if (/^[0-9a-f]*[1-9a-f]/) { reached('an address that is not zero'
   {
     id: "files.device-nodes",
     title: "opens a device that reaches into the host: fuse, tun, loop, kvm, vhost",
+    together: "host-files",
     program:
       perl(`for (qw(/dev/fuse /dev/net/tun /dev/loop-control /dev/kvm /dev/vhost-vsock /dev/vhost-net /dev/uinput)) {
   reached("$_ can be opened") if opens('+<', $_) }`),

@@ -270,6 +270,7 @@ const SOCKETS: readonly Probe[] = (
   ([name, title, family, type, protocol]): Probe => ({
     id: `kernel.${name}`,
     title,
+    together: "sockets",
     // A namespace of its own allows the control what takes privileges, or a setting, in the host's.
     ...(/packet|raw|icmp|xdp|netfilter|key/.test(name) ? { outside: "network" } : {}),
     program:

@@ -106,6 +106,7 @@ function answered(id: string, title: string, address: string, type: "tcp" | "udp
   return {
     id: `network.${id}`,
     title,
+    together: "addresses",
     outside: "network",
     program: TALKER,
     stage: () => ({ args: [address.includes(":") ? "6" : "4", type, address, `${port}`] }),

@@ -152,20 +152,22 @@ reached(4 * $n . ' MiB were written') if $n > 6`),
   },
   {
     id: "resources.output",
-    title: "writes output without end (here: 8 MiB)",
+    title: "writes output without end (here: 8 MiB), and goes on",
     limits: { outputBytes: 65_536 },
     mayDie: true,
     program: perl(
-      `my $block = 'x' x ${MIB}; print "\\n"; print $block for 1 .. 8; print "\\n"; spill($ARGV[0], 'yes')`,
+      `my $block = 'x' x ${MIB}; print "\\n"; print $block for 1 .. 8; print "\\n"; select undef, undef, undef, 0.5; spill($ARGV[0], 'yes')`,
     ),
     stage: finishing,
   },
   {
     id: "resources.output-error",
-    title: "writes to standard error without end (here: 8 MiB)",
+    title: "writes to standard error without end (here: 8 MiB), and goes on",
     limits: { outputBytes: 65_536 },
     mayDie: true,
-    program: perl(`my $block = 'x' x ${MIB}; print STDERR $block for 1 .. 8; spill($ARGV[0], 'yes')`),
+    program: perl(
+      `my $block = 'x' x ${MIB}; print STDERR $block for 1 .. 8; select undef, undef, undef, 0.5; spill($ARGV[0], 'yes')`,
+    ),
     stage: finishing,
   },
   {

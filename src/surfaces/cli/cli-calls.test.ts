@@ -76,7 +76,7 @@ describe("check", { concurrency: 4 }, () => {
 
   it("says what would keep a permitted call from running", async (test) => {
     const desk = new Desk(test);
-    const isolation = ["check", "callgate.exec", "--input", '{"command":["ls"],"isolation":"gvisor"}'];
+    const isolation = ["check", "callgate.exec", "--input", '{"command":["ls"],"isolation":"microvm"}'];
     const { json } = await desk.json(0, ...isolation);
     assert.deepEqual([checkedOf(json).host.driver, checkedOf(json).host.usable], [null, false]);
     const grant = ["check", "callgate.exec", "--input", '{"command":["ls"],"files":{"read":["nowhere"]}}'];

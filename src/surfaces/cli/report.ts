@@ -1,4 +1,5 @@
 import { constants } from "node:os";
+import type { Change, Changes } from "../../contract/changes.ts";
 import { formatPlace, GateError } from "../../contract/errors.ts";
 import type { Denial } from "../../contract/execution.ts";
 import type { JsonObject } from "../../contract/json.ts";
@@ -86,8 +87,15 @@ function reportExited(terminal: Terminal, result: CallResult): void {
     `${result.driver}, ${enforced} controls verified${ms}, recorded as ${result.call}`,
   );
   terminal.err(`${mark}  ${paint("bold", visible(result.tool))}  ${confined}\n`);
+  if (result.changes !== null) line(terminal, "changes", changesText(result.changes));
   if (result.error !== null) line(terminal, "but", result.error.message);
   for (const denial of result.denials) line(terminal, "denied", denialText(denial));
+}
+
+/** How many of each, and whether they are made; `--json` lists them. */
+function changesText({ state, paths }: Changes): string {
+  const count = (change: Change["change"]): number => paths.filter((one) => one.change === change).length;
+  return `${state}: ${count("added")} added, ${count("changed")} changed, ${count("deleted")} deleted`;
 }
 
 /** A refused system call is named; a limit's reason speaks for itself. */

@@ -7,7 +7,7 @@ import { type Cell, CLEAR_MS_MAX, type Streams } from "../../cell.ts";
 import { within } from "../../deadline.ts";
 import type { StartFailure } from "../../dialogue.ts";
 import type { LimitGroup } from "../../limits/backend.ts";
-import { hasEnded, readChildren, readStartTicks } from "../../procfs.ts";
+import { hasEnded, killProcess, readChildren, readStartTicks } from "../../procfs.ts";
 import type { Explanation } from "../../seccomp/notify.ts";
 import type { HostUser } from "../../user.ts";
 import { readEvidence } from "./evidence.ts";
@@ -104,7 +104,7 @@ export class BubblewrapCell implements Cell {
   /** Kills the first process of the namespace, and with it every process there is inside, double forks included. */
   kill(): void {
     if (this.#initTicks !== undefined) {
-      if (!hasEnded(this.#init, this.#initTicks)) process.kill(this.#init, "SIGKILL");
+      killProcess(this.#init, this.#initTicks);
     } else if (this.#seed.alive) this.#seed.kill();
   }
 

@@ -4,7 +4,14 @@ import { GateError } from "../../../contract/errors.ts";
 import type { Digest } from "../../../contract/ids.ts";
 import type { Profile } from "../../../contract/profile.ts";
 import { CellSandbox } from "../../cell.ts";
-import type { Diagnosis, Driver, DriverSupport, OpenOptions, Sandbox } from "../../driver.ts";
+import {
+  type Diagnosis,
+  type Driver,
+  type DriverSupport,
+  type OpenOptions,
+  type Sandbox,
+  verifiedBut,
+} from "../../driver.ts";
 import { type HostLayout, readHostLayout } from "../../host.ts";
 import { type LimitBackend, requireTreeLimits } from "../../limits/backend.ts";
 import { detectLimits } from "../../limits/detect.ts";
@@ -31,6 +38,8 @@ export interface BubblewrapOptions {
   readonly limits?: LimitBackend;
   /** Unset: the native launcher where it was built; null: bash, even there. */
   readonly launcher?: string | null;
+  /** A gateway that makes one call and ends is small enough to fork by itself. */
+  readonly oneShot?: boolean;
 }
 
 /** Where it is noted which stand-ins exist. */
@@ -46,6 +55,7 @@ export class BubblewrapDriver implements Driver {
     airlock: true,
     stagedWrites: true,
     explainsSyscalls: true,
+    evidence: verifiedBut({ lsm: "probed" }),
   };
   readonly #folder: string;
   readonly #user: HostUser;
@@ -83,7 +93,10 @@ export class BubblewrapDriver implements Driver {
       (options.launcher === undefined ? nativeProgram("launch") : options.launcher) ?? undefined;
     mkdirSync(options.folder, { recursive: true, mode: 0o700 });
     sweepStandIns(join(options.folder, STAND_INS));
-    this.#starter = createStarter(options.folder, options.launcher === null ? null : undefined);
+    this.#starter = createStarter(
+      options.folder,
+      options.launcher === null || options.oneShot === true ? null : undefined,
+    );
     this.#filterPath = this.#keepProgram(this.#seccomp.digest, this.#seccomp.program);
     this.#files = plannedFiles(this.#host).map(({ path, content }, index) =>
       content === undefined ? path : this.#keep(`file-${index}`, Buffer.from(content)),
@@ -103,8 +116,6 @@ export class BubblewrapDriver implements Driver {
   }
 
   async open(profile: Profile, { copyOf }: OpenOptions = {}): Promise<Sandbox> {
-    if ((profile.files.staged === true) !== (copyOf !== undefined))
-      throw new GateError("ERR_INTERNAL", "staged writes need a copy, and only they do");
     const undo: (() => void)[] = [];
     try {
       const { filter, ...telling } = await this.#filter(profile);

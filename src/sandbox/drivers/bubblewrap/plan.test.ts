@@ -84,6 +84,20 @@ test("no argument asks for the network, the host's processes or a capability", (
     assert.ok(!args.includes(never), never);
 });
 
+test("a profile with staged writes is planned on copies, or not at all", () => {
+  const staged: Profile = { ...PROFILE, files: { ...PROFILE.files, staged: true } };
+  const copyOf = (path: string): string => path.replace("/srv/app/build", "/state/copy");
+  assert.throws(() => planBubblewrap(staged, FACTS), { code: "ERR_INTERNAL" });
+  assert.throws(() => planBubblewrap(PROFILE, { ...FACTS, copyOf }), { code: "ERR_INTERNAL" });
+  const { args, mounts } = planBubblewrap(staged, { ...FACTS, copyOf });
+  assert.equal(args[args.indexOf("/state/copy") - 1], "--bind");
+  const build = { point: "/srv/app/build", writable: true, source: "/state/copy" };
+  assert.deepEqual(
+    mounts.find(({ point }) => point === "/srv/app/build"),
+    build,
+  );
+});
+
 test("the same profile gives the same plan", () => {
   assert.deepEqual(planBubblewrap(PROFILE, FACTS), planBubblewrap(structuredClone(PROFILE), FACTS));
 });

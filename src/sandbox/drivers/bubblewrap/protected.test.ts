@@ -85,8 +85,8 @@ describe("protected paths that are absent", () => {
     await using waiting = await bench.driver.open(writing(bench));
     await bench.run(["true"], { profile: writing(bench) });
     assert.equal((await waiting.inspect()).mounts.state, "enforced");
-    const { outcome } = await waiting.release(UNCHECKED, { argv: ["sh", "-c", "! mkdir .github"] });
-    assert.equal(outcome, "exited");
+    const ended = await waiting.release(UNCHECKED, { argv: ["sh", "-c", "! mkdir .github"] });
+    assert.equal(ended.outcome === "exited" && ended.exitCode, 0);
     await waiting[Symbol.asyncDispose]();
     assert.ok(!existsSync(join(bench.workspace, ".github")));
   });
@@ -173,6 +173,23 @@ describe("what opens a protected path, and what refuses", () => {
     await bench.run(["sh", "-c", "echo on > .github/ci.yml; echo x > .mcp.json"], { profile });
     assert.deepEqual(readdirSync(join(bench.workspace, ".github")), ["ci.yml"]);
     assert.ok(!existsSync(join(bench.workspace, ".mcp.json")));
+  });
+
+  test("one that is absent can be named to be made, and no other path can", async () => {
+    await using bench = openBench();
+    const script = "git init -q && git config user.name x && echo x > .git/hooks/pre-commit && mkdir .vscode";
+    const profile = writing(bench, [".", ".git"]);
+    const { stderr } = await bench.run(["sh", "-c", script], { profile });
+    assert.match(stderr, /\.vscode/);
+    assert.doesNotMatch(stderr, /\.git/);
+    assert.ok(existsSync(join(bench.workspace, ".git/hooks/pre-commit")));
+    assert.throws(() => writing(bench, [".", "typo"]), { code: "ERR_USAGE", message: /`typo`/ });
+    // Now that it is there, the grant opens it and not what runs by itself in it.
+    await bench.run(["sh", "-c", "echo y > .git/hooks/pre-commit; echo y > .git/y"], {
+      profile: writing(bench, [".", ".git"]),
+    });
+    assert.equal(readFileSync(join(bench.workspace, ".git/hooks/pre-commit"), "utf8"), "x\n");
+    assert.ok(existsSync(join(bench.workspace, ".git/y")));
   });
 
   test("what the project lists is not opened by a grant inside of it", async () => {

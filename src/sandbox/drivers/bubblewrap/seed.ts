@@ -82,7 +82,7 @@ export class Seed {
   }
 
   get alive(): boolean {
-    return this.#started.alive;
+    return this.#started.isAlive();
   }
 
   /** Exit code of what it became. */

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { openBench } from "../../sandbox.fixture.ts";
+import { newCallId } from "../../../contract/ids.ts";
+import { openBench, UNCHECKED } from "../../sandbox.fixture.ts";
+import { stageWrites } from "../../staged/staged.ts";
 import { ROOT_STANDS_BACK } from "../../user.ts";
 import { stageGrants } from "./staging.ts";
 
@@ -35,6 +37,27 @@ describe("a gateway that is root, in a workspace that is root's", {
     assert.equal(controls.user.state, "enforced");
     assert.match(controls.user.evidence, /host uid 65533/);
     assert.equal(controls.mounts.state, "enforced", controls.mounts.evidence);
+  });
+
+  test("staged writes to root's own tree are applied as root's", async () => {
+    await using bench = openBench();
+    const tree = join(bench.workspace, "tree");
+    mkdirSync(tree, { mode: 0o700 });
+    writeFileSync(join(tree, "private"), "for root\n", { mode: 0o600 });
+    const profile = bench.profile({ files: { read: [], write: ["tree"], hide: [], staged: true } });
+    const folder = join(bench.folder, "staged");
+    await using staged = await stageWrites(profile, { folder, user: ROOT_STANDS_BACK, call: newCallId() });
+    const sandbox = await bench.driver.open(profile, { copyOf: staged.copyOf });
+    assert.equal((await sandbox.inspect()).mounts.state, "enforced");
+    const script = "cd tree && cat private && echo more >> private && echo made > made";
+    const execution = await sandbox.release(UNCHECKED, { argv: ["sh", "-c", script] });
+    await sandbox[Symbol.asyncDispose]();
+    assert.equal(readFileSync(join(tree, "private"), "utf8"), "for root\n");
+    assert.equal((await staged.settle(execution)).state, "applied");
+    staged.finish();
+    assert.equal(readFileSync(join(tree, "private"), "utf8"), "for root\nmore\n");
+    for (const name of ["private", "made"]) assert.equal(statSync(join(tree, name)).uid, 0, name);
+    assert.equal(statSync(join(tree, "private")).mode & 0o777, 0o600);
   });
 
   test("a tool cannot leave root a program that runs as root", async () => {

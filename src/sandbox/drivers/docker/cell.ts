@@ -123,7 +123,11 @@ export class ContainerCell implements Cell {
   letGo(request: Uint8Array): void {
     const { channels } = this.#parts;
     writeWhole(channels.request, request);
-    writeSync(channels.ends.go, "g");
+    try {
+      writeSync(channels.ends.go, "g");
+    } catch {
+      // a launcher that was killed meanwhile reads nothing any more; its end says so
+    }
   }
 
   startFailure(): StartFailure | undefined {
@@ -183,23 +187,27 @@ export class ContainerCell implements Cell {
     void this.#dialogue.ready.then(() => (isReady = true));
     const deadline = performance.now() + READY_MS_MAX;
     while (!isReady && !hasEnded(pid, ticks) && performance.now() < deadline) await sleep(1);
-    if (!isReady) throw await this.#startError();
+    if (!isReady) throw await this.#startError(hasEnded(pid, ticks));
     if (!channels.isHeldBy(pid)) throw invisible(engine.socket);
     // INVARIANT: nothing is killed by its number before it is known to be ours.
     this.#initTicks = ticks;
     const [launcher] = readChildren(pid);
     if (launcher === undefined) throw await this.#startError();
     this.#launcher = launcher;
-    this.#limits = new ContainerLimits(pid, profile.limits);
+    this.#limits = new ContainerLimits(pid, profile.limits, () => hasEnded(pid, ticks));
+    if (profile.treeLimits) requireTreeLimits(this.#limits, launcher);
     channels.seal();
   }
 
-  async #startError(): Promise<GateError> {
+  /** @param hasEnded seen from here, which the daemon learns a moment later. */
+  async #startError(hasEnded = false): Promise<GateError> {
     const broken = this.#dialogue.brokenSetUp;
     if (broken !== undefined) return startError(`the launcher could not set up \`${broken}\``);
-    const { body } = await this.#parts.engine.call("GET", `/containers/${this.#container}/json`);
+    const { engine } = this.#parts;
+    if (hasEnded) await engine.call("POST", `/containers/${this.#container}/wait`);
+    const { body } = await engine.call("GET", `/containers/${this.#container}/json`);
     const state = (body as { State?: StateAnswer } | undefined)?.State;
-    if (state?.Running === true) return invisible(this.#parts.engine.socket);
+    if (state?.Running === true) return invisible(engine.socket);
     const why = state?.OOMKilled === true ? "it ran out of memory" : state?.Error;
     return startError(why || `its first process ended with ${state?.ExitCode ?? "no status"}`);
   }
@@ -229,6 +237,20 @@ async function readStatus(end: Socket): Promise<number | null> {
 
 function reading(fd: number): Socket {
   return new Socket({ fd, readable: true, writable: false });
+}
+
+/** The daemon was asked for them; the kernel says whether they are there. */
+function requireTreeLimits(limits: ContainerLimits, pid: number): void {
+  const lacking = Object.entries(limits.evidence(pid)).filter(([, { state }]) => state !== "enforced");
+  if (lacking.length === 0) return;
+  const why = lacking.map(([name, { evidence }]) => `${name} (${evidence})`).join(", ");
+  throw new GateError(
+    "ERR_CONTROL_UNAVAILABLE",
+    `docker does not bound ${why} here, and this tier needs it`,
+    {
+      remedy: "run the daemon where it has the memory, pids and cpu cgroup controllers (`docker info`)",
+    },
+  );
 }
 
 /** A request that is cut short would be another command. */

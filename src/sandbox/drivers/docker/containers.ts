@@ -98,9 +98,11 @@ export class Containers {
       refuseSocket(profile, this.#settings.socket);
       const reference = imageReference(profile.root, this.#settings.image);
       const { daemon, kit, pipes: store } = await this.#prepare();
-      if (profile.treeLimits) requireTreeLimits(daemon);
       const image = await this.#image(reference);
-      const standIns = holdStandIns(profile.files.protect, join(this.#folder, STAND_INS));
+      const standIns = holdStandIns(
+        copyOf === undefined ? profile.files.protect : [],
+        join(this.#folder, STAND_INS),
+      );
       undo.push(standIns.release);
       const pipes = await store.claim(PIPE_COUNT);
       undo.push(() => {
@@ -137,6 +139,9 @@ export class Containers {
         remove: (id) => this.#discard(id),
       });
     } catch (error) {
+      // The daemon may be started, or be another, by the next call.
+      this.#ground = undefined;
+      this.#images.clear();
       for (const step of undo.reverse()) step();
       throw error instanceof GateError ? error : buildError(error);
     }
@@ -147,17 +152,11 @@ export class Containers {
     this.#engine.close();
   }
 
-  /** Asked again after a failure: the daemon may be started meanwhile, or be another. */
   async #prepare(): Promise<Ground> {
     this.#ground ??= this.#survey();
-    try {
-      const ground = await this.#ground;
-      for (const container of this.#left) void this.#discard(container);
-      return ground;
-    } catch (error) {
-      this.#ground = undefined;
-      throw error;
-    }
+    const ground = await this.#ground;
+    for (const container of this.#left) void this.#discard(container);
+    return ground;
   }
 
   async #survey(): Promise<Ground> {
@@ -167,16 +166,11 @@ export class Containers {
     return { daemon, kit, pipes: new PipeStore(this.#folder, daemon.onHost(this.#user)) };
   }
 
-  /** A digest means the same for ever, so it is looked up once; a daemon that lost it says so when asked to start. */
+  /** A digest means the same for ever, so it is looked up once. */
   async #image(reference: string): Promise<ImageFacts> {
     const known = this.#images.get(reference) ?? findImage(this.#engine, reference);
     this.#images.set(reference, known);
-    try {
-      return await known;
-    } catch (error) {
-      this.#images.delete(reference);
-      throw error;
-    }
+    return await known;
   }
 
   /** Off the path of the call; closing the driver waits for the last. */
@@ -230,15 +224,6 @@ function refuseSocket({ files }: Profile, socket: string): void {
     {
       remedy: "name the folder inside it that the tool needs",
     },
-  );
-}
-
-function requireTreeLimits({ boundsTrees }: DaemonFacts): void {
-  if (boundsTrees) return;
-  throw new GateError(
-    "ERR_CONTROL_UNAVAILABLE",
-    "the Docker daemon bounds no memory or processes here, and this tier needs that",
-    { remedy: "run the daemon where it has the memory and pids cgroup controllers (`docker info`)" },
   );
 }
 

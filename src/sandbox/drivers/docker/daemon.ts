@@ -1,7 +1,6 @@
 import { GateError } from "../../../contract/errors.ts";
 import { isGone, type Owner, thisProcess } from "../../owner-note.ts";
 import type { HostUser } from "../../user.ts";
-import { RUNTIMES } from "./driver.ts";
 import { type Engine, messageOf } from "./engine.ts";
 
 /** What of the daemon bears on its containers. */
@@ -9,8 +8,6 @@ export interface DaemonFacts {
   readonly version: string;
   readonly runtimes: readonly string[];
   readonly processors: number;
-  /** The daemon bounds memory and processes of a container by a cgroup. */
-  readonly boundsTrees: boolean;
   /** Who of this host a container's user is: another where the daemon remaps users. */
   readonly onHost: (inside: HostUser) => HostUser;
 }
@@ -22,8 +19,6 @@ interface InfoAnswer {
   readonly ServerVersion?: string;
   readonly Runtimes?: Readonly<Record<string, unknown>>;
   readonly NCPU?: number;
-  readonly MemoryLimit?: boolean;
-  readonly PidsLimit?: boolean;
   readonly SecurityOptions?: readonly string[];
   readonly DockerRootDir?: string;
 }
@@ -37,6 +32,16 @@ export async function readDaemon(engine: Engine): Promise<DaemonFacts> {
     });
   }
   const info = answer.body as InfoAnswer;
+  if (info.SecurityOptions?.includes("name=rootless") === true) {
+    throw new GateError(
+      "ERR_DRIVER_UNAVAILABLE",
+      "this docker is rootless: its users of this host are not known",
+      {
+        remedy:
+          "name the socket of one that root runs, or ask for `process` isolation, which needs no root either",
+      },
+    );
+  }
   const remaps = info.SecurityOptions?.includes("name=userns") === true;
   // The daemon keeps what it has for each mapping in a folder named after it.
   const [, uid = 0, gid = 0] =
@@ -45,17 +50,26 @@ export async function readDaemon(engine: Engine): Promise<DaemonFacts> {
     version: info.ServerVersion ?? "of an unknown version",
     runtimes: Object.keys(info.Runtimes ?? {}),
     processors: info.NCPU ?? 1,
-    boundsTrees: info.MemoryLimit === true && info.PidsLimit === true,
     onHost: (inside) => ({ uid: inside.uid + uid, gid: inside.gid + gid }),
   };
 }
 
+/**
+ * Runtimes whose containers can be looked at from outside as this driver does. What runs in gVisor or in a virtual
+ * machine is not: the host sees the sentry, and no evidence would be true of the tool.
+ */
+const RUNTIMES = ["runc", "crun"];
+
 /** @throws GateError `ERR_DRIVER_UNAVAILABLE`. */
 export function requireRuntime({ runtimes }: DaemonFacts, runtime: string): void {
-  if (!RUNTIMES.has(runtime)) {
-    throw new GateError("ERR_DRIVER_UNAVAILABLE", `what \`${runtime}\` isolates is not known`, {
-      remedy: `use one of ${[...RUNTIMES.keys()].join(", ")} in \`sandbox.docker.runtime\``,
-    });
+  if (!RUNTIMES.includes(runtime)) {
+    throw new GateError(
+      "ERR_DRIVER_UNAVAILABLE",
+      `what docker's runtime \`${runtime}\` isolates cannot be verified by this version`,
+      {
+        remedy: `use ${RUNTIMES.join(" or ")} in \`sandbox.docker.runtime\`; for gVisor ask for \`gvisor\` isolation, which needs no docker`,
+      },
+    );
   }
   if (!runtimes.includes(runtime)) {
     throw new GateError("ERR_DRIVER_UNAVAILABLE", `the Docker daemon has no runtime \`${runtime}\``, {

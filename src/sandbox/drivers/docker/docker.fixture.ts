@@ -1,19 +1,21 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import {
+  chmodSync,
   chownSync,
   copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { request } from "node:http";
+import { createServer, request } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DockerSettings } from "../../../contract/docker.ts";
 import { DEFAULT_LIMITS, type Limits, type Profile } from "../../../contract/profile.ts";
@@ -59,8 +61,9 @@ export interface Daemon extends AsyncDisposable {
 }
 
 /** @param remap users by the daemon, to those from `REMAPPED_FROM` on. */
-export async function startDaemon({ remap = false } = {}): Promise<Daemon> {
+export async function startDaemon({ remap = false }: { readonly remap?: boolean } = {}): Promise<Daemon> {
   const base = mkdtempSync(join(tmpdir(), "callgate-dockerd-"));
+  chmodSync(base, 0o711);
   const socket = join(base, "docker.sock");
   writeFileSync(join(base, "daemon.json"), "{}");
   writeFileSync(join(base, "subids"), `nobody:${REMAPPED_FROM}:65536\n`);
@@ -71,7 +74,7 @@ export async function startDaemon({ remap = false } = {}): Promise<Daemon> {
     socket,
     image: await importTar(socket, tar, []),
     importImage: (changes) => importTar(socket, tar, changes),
-    importRoot: (root) => importTar(socket, root, []),
+    importRoot: (root: Buffer) => importTar(socket, root, []),
     containers: async () => {
       const listed = JSON.parse(await send(socket, "GET", "/containers/json?all=true")) as { Id: string }[];
       return listed.map(({ Id }) => Id);
@@ -140,6 +143,7 @@ async function answering(socket: string, child: ChildProcess): Promise<void> {
     await sleep(20);
   }
   child.kill("SIGTERM");
+  rmSync(dirname(socket), { recursive: true, force: true });
   throw new Error(`dockerd does not answer: ${log}`);
 }
 
@@ -153,6 +157,7 @@ function rootTar(base: string): Buffer {
   for (const name of applets.filter((applet) => applet !== "busybox"))
     symlinkSync("busybox", join(root, "bin", name));
   writeFileSync(join(root, "etc/image"), "of the image\n");
+  writeFileSync(join(root, "etc/evil"), "exit 9\n");
   writeFileSync(join(root, "etc/passwd"), "root:x:0:0::/root:/bin/sh\nimage:x:77:77::/:/bin/sh\n");
   return execFileSync("tar", ["--numeric-owner", "--owner=0", "--group=0", "-C", root, "-c", "."], {
     maxBuffer: TAR_BYTES_MAX,
@@ -250,4 +255,50 @@ export function openDockerBench(
       rmSync(base, { recursive: true, force: true });
     },
   };
+}
+
+/** Folders of containers that the driver has not removed. */
+export function leftIn({ folder }: DockerBench): readonly string[] {
+  return readdirSync(folder).filter((name) => name.startsWith("cell-"));
+}
+
+/** The same daemon behind another socket, which never hears of the fields of a container that begin so. */
+export async function leaveOut(
+  field: string,
+  { socket: target, image }: Daemon,
+): Promise<AsyncDisposable & { readonly socket: string; readonly image: string }> {
+  const folder = mkdtempSync(join(tmpdir(), "callgate-lax-"));
+  const socket = join(folder, "d.sock");
+  const server = createServer((asked, response) => {
+    const chunks: Buffer[] = [];
+    asked.on("data", (chunk: Buffer) => chunks.push(chunk));
+    asked.on("end", () => {
+      const { method, url: path, headers } = asked;
+      const body = without(field, Buffer.concat(chunks));
+      const passed = { ...headers, "content-length": String(body.length) };
+      request({ socketPath: target, method, path, headers: passed }, (answer) => {
+        response.writeHead(answer.statusCode ?? 500, answer.headers);
+        answer.pipe(response);
+      }).end(body);
+    });
+  }).listen(socket);
+  await once(server, "listening");
+  return {
+    socket,
+    image,
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      server.close();
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
+
+function without(field: string, body: Buffer): Buffer {
+  if (body.length === 0) return body;
+  const asked = JSON.parse(body.toString("utf8")) as Record<string, unknown> & { HostConfig?: object };
+  const keep = ([name]: [string, unknown]): boolean => !name.startsWith(field);
+  const config = Object.fromEntries(Object.entries(asked).filter(keep));
+  const HostConfig = Object.fromEntries(Object.entries(asked.HostConfig ?? {}).filter(keep));
+  return Buffer.from(JSON.stringify({ ...config, HostConfig }));
 }

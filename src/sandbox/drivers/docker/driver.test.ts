@@ -73,7 +73,7 @@ describe("a call in a Docker container", { skip: missing ?? false }, () => {
   test("what the image asks for is not given: variables, volumes, health checks, users, entry points", async () => {
     await using bench = openDockerBench(daemon);
     const image = await daemon.importImage([
-      "ENV LD_PRELOAD=/evil.so BASH_ENV=/evil FOO=image PATH=/evil",
+      "ENV LD_PRELOAD=/evil.so BASH_ENV=/etc/evil FOO=image PATH=/evil",
       "VOLUME /data",
       "HEALTHCHECK CMD /evil",
       "USER root",

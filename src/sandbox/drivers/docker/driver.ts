@@ -1,17 +1,17 @@
 import type { DockerSettings } from "../../../contract/docker.ts";
 import { GateError } from "../../../contract/errors.ts";
 import type { Profile } from "../../../contract/profile.ts";
-import type { IsolationClass } from "../../../contract/tier.ts";
 import { CellSandbox } from "../../cell.ts";
-import type { Diagnosis, Driver, DriverSupport, OpenOptions, Sandbox } from "../../driver.ts";
+import {
+  type Diagnosis,
+  type Driver,
+  type DriverSupport,
+  type OpenOptions,
+  type Sandbox,
+  verifiedBut,
+} from "../../driver.ts";
 import type { HostUser } from "../../user.ts";
 import type { Containers } from "./containers.ts";
-
-/** What isolation a runtime is worth. Another is not known to us, and is not taken. */
-export const RUNTIMES: ReadonlyMap<string, IsolationClass> = new Map([
-  ["runc", "container"],
-  ["crun", "container"],
-]);
 
 export interface DockerOptions {
   /** A folder of ours, outside every sandbox. */
@@ -23,7 +23,16 @@ export interface DockerOptions {
 /** Isolation class `container`: the Docker Engine's, made as tight as the Engine can. */
 export class DockerDriver implements Driver {
   readonly name = "docker";
-  readonly supports: DriverSupport;
+  readonly supports: DriverSupport = {
+    isolation: ["container"],
+    network: ["none"],
+    maskedPaths: true,
+    airlock: true,
+    stagedWrites: true,
+    roots: ["image"],
+    // A host without a security module that labels has none.
+    evidence: verifiedBut({}),
+  };
   readonly #options: DockerOptions;
   #containers: Promise<Containers> | undefined;
 
@@ -31,15 +40,6 @@ export class DockerDriver implements Driver {
     if (options.user.uid === 0)
       throw new GateError("ERR_INTERNAL", "the host's uid 0 never enters a sandbox");
     this.#options = options;
-    const isolation = RUNTIMES.get(options.settings.runtime);
-    this.supports = {
-      isolation: isolation === undefined ? [] : [isolation],
-      network: ["none"],
-      maskedPaths: true,
-      airlock: true,
-      stagedWrites: true,
-      roots: ["image"],
-    };
   }
 
   async probe(): Promise<Diagnosis> {

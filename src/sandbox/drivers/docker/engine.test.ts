@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { openDockerBench } from "./docker.fixture.ts";
+import { leftIn, openDockerBench } from "./docker.fixture.ts";
 import { ANSWER_BYTES_MAX, connectEngine } from "./engine.ts";
+import { probeDocker } from "./probe.ts";
 
 type Answers = Readonly<Record<string, (response: ServerResponse) => void>>;
 
@@ -90,26 +91,65 @@ describe("the Engine's API", () => {
   });
 });
 
-test("a daemon whose processes are not this host's is refused, and nothing of this host is killed for it", {
-  skip: process.geteuid?.() === 0 ? false : "only root gives the pipes to another user",
-}, async () => {
-  const Id = `sha256:${"1".repeat(64)}`;
-  // The number is one of this host's: the test's own.
-  const container = { State: { Pid: process.pid, Running: true } };
+test("a docker that is not installed, not started, rootless", async () => {
+  const nowhere = { socket: "/nonexistent/docker.sock", runtime: "runc" };
+  const engine = connectEngine(nowhere.socket);
+  const absent = await probeDocker(engine, nowhere, false);
+  assert.deepEqual(absent, {
+    usable: false,
+    detail: "docker is not installed",
+    remedy: "apt-get install docker.io",
+  });
+  assert.match((await probeDocker(engine, nowhere, true)).remedy ?? "", /systemctl start docker/);
   await using daemon = await fakeDaemon({
     "/version": says({}),
-    "/info": says({ Runtimes: { runc: {} }, MemoryLimit: true, PidsLimit: true, NCPU: 1 }),
-    [`${encodeURIComponent(Id)}/json`]: says({ Id }),
-    "/containers/json": says([]),
-    "/containers/create": says({ Id: "c1" }, 201),
-    "/containers/c1/start": says(undefined, 204),
-    "/containers/c1/json": says(container),
-    "/containers/c1": says(undefined, 204),
+    "/info": says({ SecurityOptions: ["name=seccomp", "name=rootless"] }),
   });
-  await using bench = openDockerBench({ socket: daemon.socket, image: Id });
-  await assert.rejects(bench.driver.open(bench.profile()), {
-    code: "ERR_CONTROL_UNAVAILABLE",
-    message: /cannot be looked at from here/,
+  const rootless = connectEngine(daemon.socket);
+  const { usable, detail } = await probeDocker(rootless, { ...nowhere, socket: daemon.socket });
+  rootless.close();
+  assert.equal(usable, false);
+  assert.match(detail, /rootless/);
+});
+
+describe("a daemon whose processes are not this host's", {
+  skip: process.geteuid?.() === 0 ? false : "only root gives the pipes to another user",
+}, () => {
+  const Id = `sha256:${"1".repeat(64)}`;
+  const refused = async (onStart: (folder: string) => void): Promise<void> => {
+    let folder = "";
+    await using daemon = await fakeDaemon({
+      "/version": says({}),
+      "/info": says({ Runtimes: { runc: {} }, NCPU: 1 }),
+      [`${encodeURIComponent(Id)}/json`]: says({ Id }),
+      "/containers/json": says([]),
+      "/containers/create": says({ Id: "c1" }, 201),
+      "/containers/c1/start": (response) => {
+        onStart(folder);
+        says(undefined, 204)(response);
+      },
+      // The number is one of this host's: the test's own. It would not survive being killed.
+      "/containers/c1/json": says({ State: { Pid: process.pid, Running: true } }),
+      "/containers/c1": says(undefined, 204),
+    });
+    await using bench = openDockerBench({ socket: daemon.socket, image: Id });
+    folder = bench.folder;
+    await assert.rejects(bench.driver.open(bench.profile()), {
+      code: "ERR_CONTROL_UNAVAILABLE",
+      message: /cannot be looked at from here/,
+    });
+    assert.ok(daemon.asked.includes("DELETE /v1.41/containers/c1?force=true&v=true"));
+    assert.deepEqual(leftIn(bench), []);
+  };
+
+  test("one on another machine: nothing opens the pipes, and nothing of this host is killed for it", async () => {
+    await refused(() => {});
   });
-  assert.ok(daemon.asked.includes("DELETE /v1.41/containers/c1?force=true&v=true"));
+
+  test("one that counts processes in another namespace: a launcher speaks, and it is not the process named", async () => {
+    await refused((folder) => {
+      const [cell = ""] = readdirSync(folder).filter((name) => name.startsWith("cell-"));
+      writeFileSync(join(folder, cell, "up"), "R\n");
+    });
+  });
 });

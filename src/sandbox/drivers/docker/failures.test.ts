@@ -1,15 +1,18 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { GateError } from "../../../contract/errors.ts";
+import type { ControlName } from "../../../contract/tier.ts";
 import { UNCHECKED } from "../../sandbox.fixture.ts";
 import {
   type Daemon,
   type DockerBench,
+  leaveOut,
+  leftIn,
   openDockerBench,
   startDaemon,
   whyNoDaemon,
@@ -64,9 +67,13 @@ describe("what cannot be had is refused by name", { skip: missing ?? false }, ()
   });
 
   test("a runtime that is not known to us, and one that the daemon has not got", async () => {
-    await using unknown = openDockerBench(daemon, { runtime: "io.containerd.runc.v2" });
-    assert.deepEqual(unknown.driver.supports.isolation, []);
-    await refuses(unknown, "ERR_DRIVER_UNAVAILABLE", /`io.containerd.runc.v2` isolates is not known/, /runc/);
+    await using unknown = openDockerBench(daemon, { runtime: "runsc" });
+    await refuses(
+      unknown,
+      "ERR_DRIVER_UNAVAILABLE",
+      /`runsc` isolates cannot be verified/,
+      /`gvisor` isolation/,
+    );
     await using absent = openDockerBench(daemon, { runtime: "crun" });
     await refuses(absent, "ERR_DRIVER_UNAVAILABLE", /has no runtime `crun`/, /daemon\.json/);
     const { usable, detail, remedy } = await absent.driver.probe();
@@ -100,7 +107,46 @@ describe("what cannot be had is refused by name", { skip: missing ?? false }, ()
     assert.equal((await bench.run(["echo", "on"])).stdout, "on\n");
   });
 
-  test("a container ends with its gateway, and the next gateway removes it", async () => {
+  const omissions: readonly [field: string, lost: readonly ControlName[]][] = [
+    ["SecurityOpt", ["seccomp", "no_new_privs"]],
+    ["CapDrop", ["capabilities"]],
+    ["ReadonlyRootfs", ["read_only_root", "mounts"]],
+    ["MaskedPaths", ["mounts"]],
+    ["Memory", ["memory"]],
+  ];
+  for (const [field, lost] of omissions) {
+    test(`a daemon that does not do as \`${field}\` says is found out by what the kernel says`, async () => {
+      await using lax = await leaveOut(field, daemon);
+      await using bench = openDockerBench(lax);
+      await using sandbox = await bench.driver.open(bench.profile({ treeLimits: false }));
+      const controls = await sandbox.inspect();
+      const states = lost.map((name) => `${name} ${controls[name].state}`);
+      assert.deepEqual(
+        states,
+        lost.map((name) => `${name} unavailable`),
+      );
+    });
+  }
+
+  test("root's containers never get as far as a launcher: the pipes are another user's", async () => {
+    await using lax = await leaveOut("User", daemon);
+    await using bench = openDockerBench(lax);
+    await refuses(bench, "ERR_SANDBOX_START", /its first process ended with 1/, /doctor/);
+  });
+
+  test("a tier that needs a bounded tree gets none that the kernel does not confirm", async () => {
+    await using lax = await leaveOut("PidsLimit", daemon);
+    await using bench = openDockerBench(lax);
+    await refuses(
+      bench,
+      "ERR_CONTROL_UNAVAILABLE",
+      /does not bound processes \(.*pids\.max NaN\)/,
+      /docker info/,
+    );
+    assert.deepEqual(leftIn(bench), []);
+  });
+
+  test("a container and the tool in it end with their gateway, and the next gateway removes it", async () => {
     await using bench = openDockerBench(daemon);
     const gateway = spawn(
       process.execPath,
@@ -157,24 +203,23 @@ describe("what cannot be had is refused by name", { skip: missing ?? false }, ()
     assert.deepEqual(leftIn(bench), []);
     await refuses(bench, "ERR_DRIVER_UNAVAILABLE", /does not answer/, /systemctl start docker/);
     assert.equal((await bench.driver.probe()).usable, false);
+    await using late = openDockerBench(daemon);
+    await refuses(late, "ERR_DRIVER_UNAVAILABLE", /does not answer/, /systemctl start docker/);
     await daemon.restart();
-    assert.equal((await bench.run(["echo", "on"])).stdout, "on\n");
+    for (const each of [bench, late]) assert.equal((await each.run(["echo", "on"])).stdout, "on\n");
+    await late.driver[Symbol.asyncDispose]();
     await bench.driver[Symbol.asyncDispose]();
     assert.deepEqual(await daemon.containers(), []);
   });
 });
 
-/** Opens a sandbox, says so, and waits to be killed. */
+/** Lets a tool in, says so, and waits to be killed. */
 const GATEWAY = `
   import { DockerDriver } from ${JSON.stringify(new URL("./driver.ts", import.meta.url).href)};
   const { options, profile } = JSON.parse(process.argv[1]);
   const sandbox = await new DockerDriver(options).open(profile);
-  console.log("open");
-  setInterval(() => sandbox, 1000);`;
-
-function leftIn({ folder }: DockerBench): readonly string[] {
-  return readdirSync(folder).filter((name) => name.startsWith("cell-"));
-}
+  const onOutput = () => console.log("begun");
+  await sandbox.release({}, { argv: ["sh", "-c", "echo; sleep 300"] }, { onOutput });`;
 
 async function until(holds: () => Promise<boolean>): Promise<void> {
   const deadline = performance.now() + UNTIL_MS_MAX;

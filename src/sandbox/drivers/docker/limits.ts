@@ -29,13 +29,18 @@ export class ContainerLimits implements LimitGroup {
   readonly enforces: ReadonlySet<Limited>;
   readonly #groups: ReadonlyMap<Controlled, ControllerHome>;
   readonly #limits: Limits;
+  readonly #hasEnded: () => boolean;
   readonly #refusedBefore: number;
   readonly #cpuMsBefore: number;
   #kept: Reading = { breached: null, cpuMs: null, memoryBytesMax: null };
   #isOver = false;
 
-  /** @param init the container's first process, as the host counts it. */
-  constructor(init: number, limits: Limits) {
+  /**
+   * @param init the container's first process, as the host counts it.
+   * @param hasEnded whether that process is gone.
+   */
+  constructor(init: number, limits: Limits, hasEnded: () => boolean) {
+    this.#hasEnded = hasEnded;
     this.#groups = groupsOf(init);
     this.enforces = new Set(LIMITED.filter((limited) => this.#groups.has(limited)));
     this.#limits = limits;
@@ -86,18 +91,27 @@ export class ContainerLimits implements LimitGroup {
   /** It goes with the container. */
   async remove(): Promise<void> {}
 
+  /** @throws where the cgroup of a container that lives cannot be read: then nothing bounds it. */
   #read(): Reading {
     if (this.#isOver) return this.#kept;
+    try {
+      this.#kept = this.#readNow();
+    } catch (error) {
+      if (!this.#hasEnded()) throw error;
+    }
+    return this.#kept;
+  }
+
+  #readNow(): Reading {
     const counted = this.#cpuMs();
     const cpuMs = counted === null ? null : counted - this.#cpuMsBefore;
     const memory = this.#groups.get("memory");
-    this.#kept = {
+    return {
       breached: this.#breach(cpuMs),
       cpuMs,
       memoryBytesMax:
         memory === undefined ? null : readNumberIfPresent(join(memory.folder, PEAK_FILES[memory.version])),
     };
-    return this.#kept;
   }
 
   #breach(cpuMs: number | null): KilledBy | null {

@@ -9,7 +9,11 @@ import { findImage, imageReference } from "./image.ts";
 import { findKit } from "./init.ts";
 
 /** Whether a container can be had here: daemon, runtime, the launcher's shell, and the configured image if there is one. */
-export async function probeDocker(engine: Engine, settings: DockerSettings): Promise<Diagnosis> {
+export async function probeDocker(
+  engine: Engine,
+  settings: DockerSettings,
+  installed: boolean = isInstalled("dockerd"),
+): Promise<Diagnosis> {
   try {
     const daemon = await readDaemon(engine);
     requireRuntime(daemon, settings.runtime);
@@ -19,7 +23,7 @@ export async function probeDocker(engine: Engine, settings: DockerSettings): Pro
     const found = image === undefined ? "no image for tools that name none" : `image ${image}`;
     return { usable: true, detail: `docker ${daemon.version}, runtime ${settings.runtime}, ${found}` };
   } catch (error) {
-    if (!existsSync(settings.socket) && !isInstalled("dockerd")) {
+    if (!existsSync(settings.socket) && !installed) {
       return { usable: false, detail: "docker is not installed", remedy: "apt-get install docker.io" };
     }
     return diagnosisOf(error);

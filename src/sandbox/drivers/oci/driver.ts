@@ -7,9 +7,11 @@ import type { IsolationClass } from "../../../contract/tier.ts";
 import { CellSandbox } from "../../cell.ts";
 import type { Diagnosis, Driver, DriverSupport, OpenOptions, Sandbox } from "../../driver.ts";
 import { type HostLayout, readHostLayout } from "../../host.ts";
+import { readImage } from "../../image/layout.ts";
+import { unpackedImage } from "../../image/unpack.ts";
 import { type LimitBackend, requireTreeLimits } from "../../limits/backend.ts";
 import { detectLimits } from "../../limits/detect.ts";
-import { hostRoot, kindOfPath } from "../../mounts.ts";
+import { hostRoot, kindOfPath, plannedFiles } from "../../mounts.ts";
 import { PipeStore } from "../../pipes.ts";
 import { defaultSeccomp, seccompArch } from "../../seccomp/default.ts";
 import type { SeccompProfile } from "../../seccomp/profile.ts";
@@ -17,14 +19,15 @@ import { holdStandIns, sweepStandIns } from "../../stand-ins.ts";
 import { createStarter, type Starter } from "../../starter.ts";
 import type { HostUser } from "../../user.ts";
 import { Seed } from "../bubblewrap/seed.ts";
-import { builderCommand } from "./builder.ts";
+import { type BuildIdentity, builderCommand } from "./builder.ts";
 import { OciCell, type Parts } from "./cell.ts";
 import { type Expected, readEvidence } from "./evidence.ts";
 import { readGuestEvidence } from "./guest-evidence.ts";
 import { GUEST_CANARY_ERRNO, guestProfile } from "./guest-seccomp.ts";
 import { identityFor, ownersOf } from "./identity.ts";
 import { loadedLabel } from "./label.ts";
-import { planOci } from "./plan.ts";
+import { filesOver, layRoot } from "./lay-root.ts";
+import { type PlanFacts, planOci } from "./plan.ts";
 import { type Programs, readVersion, requirePrograms } from "./probe.ts";
 import { RUNTIMES, type Runtime, type RuntimeName } from "./runtimes.ts";
 
@@ -39,6 +42,8 @@ export interface OciOptions {
 }
 
 const STAND_INS = "stand-ins";
+/** Unpacked images, by the digest of their manifest. */
+const IMAGES = "images";
 
 /** What a driver finds out once, when it is first needed: a gateway has drivers that it never calls. */
 interface Ready extends Programs {
@@ -52,6 +57,7 @@ interface Ready extends Programs {
     readonly canaryErrno: number;
   };
   readonly label: string | undefined;
+  readonly identity: BuildIdentity;
 }
 
 /** Containers of runc and crun (class `process`), and of gVisor's runsc (class `gvisor`). */
@@ -73,8 +79,10 @@ export class OciDriver implements Driver {
       isolation: [this.#runtime.isolation],
       network: ["none"],
       maskedPaths: true,
+      roots: ["folder", "layout"],
       stagedWrites: true,
       airlock: true,
+      evidence: this.#runtime.evidence,
     };
   }
 
@@ -97,6 +105,7 @@ export class OciDriver implements Driver {
     const undo: (() => void)[] = [];
     try {
       const ready = this.#setUp();
+      const bottom = await this.#bottom(ready, profile);
       const seed = await this.#plant(ready);
       undo.push(() => this.#uproot(seed));
       if (profile.treeLimits) requireTreeLimits(seed.group);
@@ -108,7 +117,7 @@ export class OciDriver implements Driver {
       undo.push(standIns.release);
       const cell = await OciCell.start(
         seed,
-        this.#parts(ready, profile, seed, copyOf, standIns.folders, () => {
+        this.#parts(ready, profile, seed, copyOf, standIns.folders, bottom, () => {
           standIns.release();
           this.#track(seed.discard());
         }),
@@ -151,26 +160,43 @@ export class OciDriver implements Driver {
         digest: digestOf(JSON.stringify(profile)),
         canaryErrno: this.#runtime.ownKernel ? GUEST_CANARY_ERRNO : canaryErrno,
       },
+      identity: identityFor(user),
       label: this.#runtime.ownKernel ? undefined : loadedLabel(),
     };
     return this.#ready;
   }
 
+  /** What lies below everything else: the host's programs, or another root file system. */
+  async #bottom({ host, identity }: Ready, profile: Profile): Promise<Pick<PlanFacts, "base" | "files">> {
+    const { inside } = identity;
+    const { root } = profile;
+    if (root.from === "host") return { base: hostRoot(host), files: plannedFiles(host, inside) };
+    if (root.from === "image") {
+      throw new GateError("ERR_DRIVER_UNAVAILABLE", `${this.name} has no images of a container engine`, {
+        remedy: "write `oci:PATH` for an OCI image layout, or ask for `container` isolation",
+      });
+    }
+    const folder =
+      root.from === "folder"
+        ? root.path
+        : await unpackedImage(readImage(root.path, root.digest), join(this.#options.folder, IMAGES));
+    const files = filesOver(inside);
+    return { base: layRoot(folder, profile, files), files };
+  }
+
   #parts(
-    { runtime, launcher, host, filter, label }: Ready,
+    { runtime, launcher, filter, label, identity }: Ready,
     profile: Profile,
     seed: Seed,
     copyOf: OpenOptions["copyOf"],
     standIns: ReadonlySet<string>,
+    bottom: Pick<PlanFacts, "base" | "files">,
     onClosed: () => void,
   ): Parts {
     const { user } = this.#options;
-    const identity = identityFor(user);
     const plan = planOci(profile, {
       runtime: this.#runtime,
-      host,
-      base: hostRoot(host),
-      ownEtc: true,
+      ...bottom,
       kindOf: kindOfPath,
       standIns,
       ...(copyOf === undefined ? {} : { copyOf }),
@@ -183,8 +209,7 @@ export class OciDriver implements Driver {
     });
     const expected: Expected = { identity, plan, label, seccomp: filter, limits: seed.group };
     const read = this.#runtime.ownKernel ? readGuestEvidence : readEvidence;
-    // Unique where it is looked up: in a folder that this sandbox alone sees.
-    const run = this.#runtime.command(runtime, "callgate");
+    const run = this.#runtime.command(runtime, profile.files.write.length > 0);
     return {
       runtime: this.#runtime,
       profile,

@@ -10,8 +10,12 @@ import type { Expected } from "./evidence.ts";
 
 /** What gVisor answers to uname(2), whatever the host is (pkg/sentry/syscalls/linux: LinuxRelease). */
 const GUEST_KERNEL = /^4\.4\.0 /;
-/** In user namespaces of their own: ids of files, and the stubs' registers. Nothing of the host's. */
-const SERVANT_CAPABILITIES = 0x8_001fn | 0x4_001fn;
+/**
+ * In user namespaces of their own, behind filters: ids of files and a change of root for the gofer (0x4001f); for the
+ * sentry ids of files and the stubs' registers (0x8001f), or, where the gofer does all file access, what it set its own
+ * root up with (0x240100). Nothing of the host's.
+ */
+const SERVANT_CAPABILITIES = 0x4_001fn | 0x8_001fn | 0x24_0100n;
 /** A guest has no view of the host's cgroups at all. */
 const SERVANT_NAMESPACES = ["user", "mnt", "pid", "net", "ipc", "uts"] as const;
 

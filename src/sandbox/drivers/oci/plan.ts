@@ -1,6 +1,5 @@
 import type { Profile } from "../../../contract/profile.ts";
 import { isWithin } from "../../../contract/within.ts";
-import type { HostLayout } from "../../host.ts";
 import { launcherCommand } from "../../launcher.ts";
 import { LIMITED, type Limited } from "../../limits/backend.ts";
 import { rlimitsFor } from "../../limits/rlimit.ts";
@@ -9,9 +8,9 @@ import {
   landlockRules,
   type MountPlan,
   type MountStep,
+  type PlannedFile,
   type PlannedMount,
   planMounts,
-  plannedFiles,
 } from "../../mounts.ts";
 import type { SeccompProfile } from "../../seccomp/profile.ts";
 import type { HostUser } from "../../user.ts";
@@ -33,11 +32,10 @@ export interface Plan extends Pick<MountPlan, "mounts" | "absent"> {
 /** What the plan must know of this host beside the profile. */
 export interface PlanFacts {
   readonly runtime: Runtime;
-  readonly host: HostLayout;
   /** The bottom: the host's programs, or another root file system with the files that are laid over it. */
   readonly base: readonly MountStep[];
-  /** Of the root: false where it brings an `/etc` of its own. */
-  readonly ownEtc: boolean;
+  /** Small files that are laid over the bottom. */
+  readonly files: readonly PlannedFile[];
   readonly kindOf: (path: string) => "dir" | "file" | "absent";
   readonly standIns: ReadonlySet<string>;
   /** Limits that a cgroup enforces; the others become rlimits. */
@@ -65,7 +63,7 @@ export function planOci(profile: Profile, facts: PlanFacts): Plan {
   return {
     steps: [
       ...folders.slice(0, -1).map(folder),
-      ...(facts.ownEtc ? plannedFiles(facts.host, facts.inside).map(fileStep) : []),
+      ...facts.files.map(fileStep),
       ...steps.flatMap((step) => buildSteps(step, profile, facts)),
       { kind: "bind", point: LAUNCHER_INSIDE, source: facts.launcher, writable: false },
       ...folders.slice(-1).map(folder),
@@ -102,7 +100,7 @@ function folder(point: string): BuildStep {
   return { kind: "folder", point };
 }
 
-function fileStep({ path, content }: { path: string; content?: string }): BuildStep {
+function fileStep({ path, content }: PlannedFile): BuildStep {
   return content === undefined
     ? { kind: "copy", point: path, source: path }
     : { kind: "file", point: path, content };
@@ -128,7 +126,9 @@ function processOf(
   mounts: MountPlan["mounts"],
 ): Readonly<Record<string, unknown>> {
   // A cgroup counts the host's tasks; inside of another kernel the tool's own count is bounded there.
-  const bounded = runtime.ownKernel ? new Set(LIMITED.filter((limited) => limited === "memory")) : enforced;
+  const bounded = runtime.ownKernel
+    ? new Set(LIMITED.filter((limited) => limited === "memory" && enforced.has(limited)))
+    : enforced;
   const rlimits = rlimitsFor(profile.limits, bounded);
   return {
     terminal: false,

@@ -17,7 +17,13 @@ export function historyStep(workspace: string): CallStep {
     asked: command.join(" "),
     request: {
       tool: "callgate.exec",
-      input: new ExecInput({ command, write: [workspace], workingDirectory: workspace, environment }),
+      input: new ExecInput({
+        command,
+        // Named, since what git runs by itself is otherwise protected, and cannot be made either.
+        write: [workspace, join(workspace, ".git")],
+        workingDirectory: workspace,
+        environment,
+      }),
     },
     expect: (result) => {
       requireSandbox(result);

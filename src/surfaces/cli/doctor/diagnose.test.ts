@@ -65,6 +65,23 @@ describe("doctor on other people's hosts", () => {
     );
   });
 
+  it("needs nothing of the first driver where another of its class serves", () => {
+    const host = hostNamed("ubuntu-24.04-user");
+    const [working] = hostNamed("debian-root").drivers;
+    assert.ok(working !== undefined);
+    const report = diagnose({ ...host, drivers: [...host.drivers, { ...working, name: "runc" }] });
+    assert.equal(report.usable, true);
+    assert.equal(report.findings[0]?.detail, "by runc");
+    assert.deepEqual(
+      report.steps.filter((step) => step.for === "needed"),
+      [],
+    );
+    assert.match(
+      report.steps.find((step) => step.why.includes("bubblewrap"))?.command ?? "",
+      /apparmor_parser/,
+    );
+  });
+
   it("is satisfied by that class once the project asks for it", () => {
     const report = diagnose({ ...hostNamed("no-user-namespaces"), isolation: "container" });
     assert.equal(report.usable, true);

@@ -237,11 +237,11 @@ function stepsFor(examined: Examined, usable: boolean): readonly Step[] {
   const steps: Step[] = [];
   for (const { detail, remedy } of [...hostFindings(facts), ...state, ...folderFindings(examined)])
     if (remedy !== undefined) steps.push({ command: remedy, why: detail, for: "needed" });
-  const first = drivers.find((driver) => driver.isolation.includes(isolation));
-  const others = drivers.filter((driver) => driver !== first);
-  if (first !== undefined && !first.diagnosis.usable) {
+  const ofClass = drivers.filter((driver) => driver.isolation.includes(isolation));
+  const [first] = ofClass;
+  if (first !== undefined && !ofClass.some((driver) => tiersBy(driver).includes("medium"))) {
     for (const cure of curesFor(facts, first)) steps.push({ ...cure, for: "needed" });
-    const instead = others.find(
+    const instead = drivers.find(
       (driver) => isStronger(driver, isolation) && tiersBy(driver).includes("medium"),
     );
     if (instead !== undefined) steps.push(insteadStep(instead));
@@ -269,9 +269,8 @@ function furtherSteps(facts: HostFacts, drivers: readonly SurveyedDriver[]): rea
     steps.push({ ...cgroupCure(facts), for: "more" });
   if (!facts.nativeLauncher) steps.push({ ...launcherCure(facts), for: "more" });
   for (const driver of drivers.filter(({ diagnosis }) => !diagnosis.usable)) {
-    const command = driverRemedy(facts, driver);
     const why = `${driver.isolation.join(", ")} isolation by ${driver.name}: ${driver.diagnosis.detail}`;
-    if (command !== undefined) steps.push({ command, why, for: "more" });
+    for (const cure of curesFor(facts, driver)) steps.push({ ...cure, why, for: "more" });
   }
   for (const { state, remedy } of programFindings(facts))
     if (state === "missing" && remedy !== undefined)
