@@ -3,6 +3,7 @@ import { TIER_MINIMUMS } from "./contract/tier.ts";
 import type { GateParts } from "./gate.ts";
 import { profileDigest } from "./gate-steps.ts";
 import { mayWait, openNow, Pool } from "./sandbox/pool.ts";
+import { reportPool } from "./sandbox/pool-report.ts";
 
 /** Where the sandboxes of a gate's calls come from. */
 export interface SandboxSource extends AsyncDisposable {
@@ -11,18 +12,27 @@ export interface SandboxSource extends AsyncDisposable {
   readonly stats: GateParts["poolStats"];
 }
 
-/** For a gate that lives: from the pool where the tier and the profile allow one that waited. */
-export function pooledSandboxes(pool: Pool = new Pool()): SandboxSource {
+/**
+ * For a gate that lives: from the pool where the tier and the profile allow one that waited.
+ * @param reports a folder of ours, in which `doctor` finds what waits
+ */
+export function pooledSandboxes(reports: string, pool: Pool = new Pool()): SandboxSource {
+  const reporter = reportPool(reports, () => pool.stats());
   return {
     open: async (driver, profile, { tool, call }) => {
-      if (!TIER_MINIMUMS[tool.tier].pooled || !mayWait(profile))
-        return await openNow(driver, profile);
+      if (!TIER_MINIMUMS[tool.tier].pooled || !mayWait(profile)) return await openNow(driver, profile);
       const slot = canonicalize([call.caller, tool.digest, driver.name]) ?? "";
       return await pool.take(driver, profile, { slot, profileDigest: profileDigest(profile) });
     },
-    restock: () => pool.restock(),
+    restock: () => {
+      pool.restock();
+      reporter.note();
+    },
     stats: () => pool.stats(),
-    [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: async () => {
+      reporter[Symbol.dispose]();
+      await pool[Symbol.asyncDispose]();
+    },
   };
 }
 

@@ -26,6 +26,8 @@ export interface OpenGateOptions extends ProjectOptions {
   readonly life?: "worker" | "one-shot";
 }
 
+/** Where gateways on a state folder say what they have waiting. */
+export const POOL_REPORTS = "sandbox/pools";
 /** Starts of sandboxes that a gate which lives keeps prepared, whatever the calls will be. */
 const STARTS_AHEAD = 2;
 
@@ -61,7 +63,8 @@ export async function openGateOn(loaded: LoadedProject, life: "worker" | "one-sh
     await recordConfiguration(loaded, log);
     const session = openSession(processOwner(settings.owner), settings.session);
     const context: CallContext = Object.freeze({ environment: settings.environment, depth: 0 });
-    const sandboxes = life === "worker" ? pooledSandboxes() : freshSandboxes();
+    const sandboxes =
+      life === "worker" ? pooledSandboxes(join(paths.stateDir, POOL_REPORTS)) : freshSandboxes();
     const preparer = new CallPreparer(loaded, session.caller, context);
     const own = ownFiles(paths, project);
     return new Gate({

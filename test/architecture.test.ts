@@ -115,7 +115,10 @@ test("a capability and an identifier are minted in one place", () => {
   const places = (pattern: RegExp): readonly string[] =>
     sources().filter((file) => pattern.test(readFileSync(join(ROOT, file), "utf8")));
   assert.deepEqual(places(/\bas Capability\b/), ["src/capability/capability.ts"]);
-  assert.deepEqual(places(/\bdrawForSelftest\b/).toSorted(), ["src/capability/capability.ts", "src/selftest/ground.ts"]);
+  assert.deepEqual(places(/\bdrawForSelftest\b/).toSorted(), [
+    "src/capability/capability.ts",
+    "src/selftest/ground.ts",
+  ]);
   assert.deepEqual(places(/\bas CallId\b/), ["src/contract/ids.ts"]);
   assert.deepEqual(places(/\bas Digest\b/), ["src/contract/ids.ts"]);
 });

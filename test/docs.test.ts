@@ -67,7 +67,10 @@ test("docs/drivers.md says what the drivers' own flags say", () => {
   try {
     const table = parityTable(createDrivers({ folder, user: { uid: 65533, gid: 65533 } }));
     const text = readFileSync(file, "utf8");
-    const renewed = text.replace(/(<!-- parity:.*-->\n)[\s\S]*?(<!-- end of parity -->)/, `$1\n${table}\n\n$2`);
+    const renewed = text.replace(
+      /(<!-- parity:.*-->\n)[\s\S]*?(<!-- end of parity -->)/,
+      `$1\n${table}\n\n$2`,
+    );
     if (process.env["CALLGATE_GOLDEN"] === "write") writeFileSync(file, renewed);
     else assert.equal(text, renewed);
     // It cannot pass by writing nothing.

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, renameSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -110,7 +111,7 @@ describe("what never waits", () => {
   ] as const) {
     test(`${tier}: ${builds === 1 ? "only the one for the call" : "one more is built behind the call"}`, async () => {
       const opened: string[] = [];
-      await using source = pooledSandboxes();
+      await using source = pooledSandboxes(join(tmpdir(), `callgate-pools-${process.pid}`));
       await source.open(driver(opened), profile, prepared(tier));
       source.restock();
       await sleep(1);

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { describe, test } from "node:test";
-import { type CallResult, openGate } from "../src/index.ts";
+import { type CallResult, ExecInput, openGate } from "../src/index.ts";
 import { createProject, type TestProject } from "./project.fixture.ts";
 
 const MANIFEST = `name: tree.change
@@ -119,6 +119,20 @@ describe("a tool with staged writes", () => {
     assert.equal(result.changes?.count, 0);
     assert.equal(result.changes?.state, "applied");
   });
+});
+
+test("exec stages what it is told to", async () => {
+  using project = makeProject();
+  const places = { workingDirectory: project.workspace, state: project.state };
+  await using gate = await openGate({ ...places, life: "one-shot" });
+  const run = async (script: string): Promise<CallResult> => {
+    const request = { command: ["sh", "-c", script], write: ["tree"], staged: true };
+    const input = new ExecInput({ ...request, workingDirectory: project.workspace });
+    return await gate.call({ tool: "callgate.exec", input });
+  };
+  assert.equal((await run("echo x > tree/failed; exit 1")).changes?.state, "discarded");
+  assert.equal((await run("echo x > tree/made")).changes?.state, "applied");
+  assert.deepEqual(readdirSync(join(project.workspace, "tree")), ["edit.txt", "gone.txt", "made", "old"]);
 });
 
 describe("the record decides what becomes of a call whose gateway was killed", () => {

@@ -5,7 +5,7 @@ import { stepsBetween } from "./beneath.ts";
 import { GIT_NAMES, PROTECTED_NAMES } from "./protected-names.ts";
 
 /** Repositories of submodules that are looked at; a tree with more of them is refused. */
-const SUBMODULES_MAX = 256;
+export const SUBMODULES_MAX = 256;
 /** How deep below `.git/modules` they are looked for: a submodule's name may hold slashes. */
 const SUBMODULE_DEPTH_MAX = 6;
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -13,7 +14,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { holdStandIns, isAbsent, sweepStandIns } from "./stand-ins.ts";
 
@@ -87,14 +88,35 @@ test("a file that a person puts there meanwhile stays, in an ordinary folder", (
 
 test("where none can be made the path is named, and nothing is left", () => {
   using tree = makeTree();
-  symlinkSync("/tmp", tree.at("link"));
+  mkdirSync(`${tree.root}-other`);
+  symlinkSync(`${tree.root}-other`, tree.at("link"));
   const paths = [".github", "link/.bashrc"].map(tree.at);
   assert.throws(() => holdStandIns(paths, tree.notes), {
     code: "ERR_CONTROL_UNAVAILABLE",
     message: /link\/\.bashrc/,
   });
   assert.deepEqual(readdirSync(tree.root).sort(), [".git", "link"]);
+  assert.deepEqual(readdirSync(`${tree.root}-other`), []);
   assert.deepEqual(readdirSync(tree.notes), []);
+});
+
+test("another user's stand-in cannot be joined, and is named", {
+  skip: process.geteuid?.() === 0 ? false : "only root makes another user's",
+}, () => {
+  using tree = makeTree();
+  const held = holdStandIns([tree.at(".github")], tree.notes);
+  chmodSync(dirname(tree.root), 0o755);
+  process.seteuid?.(65_533);
+  try {
+    assert.throws(() => isAbsent(tree.at(".github")), {
+      code: "ERR_CONTROL_UNAVAILABLE",
+      message: /\.github/,
+    });
+  } finally {
+    process.seteuid?.(0);
+  }
+  held.release();
+  assert.deepEqual(readdirSync(tree.root), [".git"]);
 });
 
 test("what a gateway that was killed has left, the next takes away, and not what another still holds", async () => {

@@ -76,12 +76,19 @@ export function sweepStandIns(folder: string): void {
   for (const held of deadNotes<Held>(folder)) leave(held);
 }
 
-/** A stand-in that another sandbox holds is as good as nothing: it may go at any time. */
+/**
+ * A stand-in that another sandbox holds is as good as nothing: it may go at any time.
+ * @throws GateError `ERR_CONTROL_UNAVAILABLE` where it is another user's and cannot be joined.
+ */
 export function isAbsent(path: string): boolean {
   const entry = lstatSync(path, { throwIfNoEntry: false });
   if (entry === undefined) return true;
   if (isCommondir(path)) return isHarmlessCommondir(path);
-  return (entry.mode & MODE_BITS) === STAND_IN_MODE && holdsNothing(path);
+  try {
+    return (entry.mode & MODE_BITS) === STAND_IN_MODE && holdsNothing(path);
+  } catch (error) {
+    throw cannotStandIn(path, error); // another user's
+  }
 }
 
 function isCommondir(path: string): boolean {
@@ -95,13 +102,17 @@ function join(path: string, holder: string): void {
       throw new Error("it does not stay");
     });
   } catch (error) {
-    const why = error instanceof Error ? error.message.replace(/, \w+ '.*/, "") : String(error);
-    throw new GateError(
-      "ERR_CONTROL_UNAVAILABLE",
-      `\`${path}\` is protected and absent, and nothing can stand in for it: ${why}`,
-      { remedy: "make it yourself, let the tool write a folder inside instead, or ask for `staged` writes" },
-    );
+    throw cannotStandIn(path, error);
   }
+}
+
+function cannotStandIn(path: string, error: unknown): GateError {
+  const why = error instanceof Error ? error.message.replace(/, \w+ '.*/, "") : String(error);
+  return new GateError(
+    "ERR_CONTROL_UNAVAILABLE",
+    `\`${path}\` is protected and absent, and nothing can stand in for it: ${why}`,
+    { remedy: "make it yourself, let the tool write a folder inside instead, or ask for `staged` writes" },
+  );
 }
 
 function joined(place: string, holder: string): boolean {

@@ -33,7 +33,8 @@ function seenOf(execution: Execution, wallMs: number): Seen {
     execution.outcome === "killed"
       ? { kind: "killed", by: execution.killedBy }
       : { kind: "exited", exitCode: execution.exitCode, signal: execution.signal };
-  return { ending, stdout: Buffer.from(execution.stdout), stderr: Buffer.from(execution.stderr), wallMs };
+  const { stdout, stderr, usage } = execution;
+  return { ending, stdout: Buffer.from(stdout), stderr: Buffer.from(stderr), wallMs, cpuMs: usage.cpuMs };
 }
 
 /** Nothing ran. */

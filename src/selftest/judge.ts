@@ -39,6 +39,9 @@ export function reachedBy(
       : undefined;
   }
   if (trial.effect !== undefined) return trial.effect;
+  const { cpuMs } = trial.seen;
+  if (typeof cpuMs === "number" && cpuMs > (probe.cpuMsMax ?? Number.POSITIVE_INFINITY))
+    return `the host counts ${Math.round(cpuMs)} ms of processor time`;
   if (`${text}${trial.seen.stderr.toString("utf8")}`.includes(trial.secret))
     return "it read the planted secret";
   const own = isolation !== undefined && OWN_KERNEL.has(isolation) && probe.ownKernel !== undefined;

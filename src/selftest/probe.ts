@@ -64,6 +64,8 @@ export interface Probe {
   readonly mayDie?: true;
   /** Being refused before anything runs is what should happen. */
   readonly mayBeRefused?: true;
+  /** More processor time than this, as the host counts it, is past the limit. */
+  readonly cpuMsMax?: number;
   /** Only what a person would be shown is judged: characters that act on a terminal got through. */
   readonly judgesShown?: true;
   /**
@@ -102,4 +104,6 @@ export interface Seen {
   readonly stdout: Buffer;
   readonly stderr: Buffer;
   readonly wallMs: number;
+  /** As the host counts it; unset or null where nothing does. */
+  readonly cpuMs?: number | null;
 }

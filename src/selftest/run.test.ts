@@ -28,7 +28,13 @@ function answering(execution: Said | GateError, isolation: "process" | "gvisor" 
     open: async (profile) => {
       if (execution instanceof GateError) throw execution;
       const sandbox = await open.open(profile);
-      const empty = { stdout: Buffer.alloc(0), stderr: Buffer.alloc(0), signal: null, exitCode: 0 };
+      const empty = {
+        stdout: Buffer.alloc(0),
+        stderr: Buffer.alloc(0),
+        signal: null,
+        exitCode: 0,
+        usage: {},
+      };
       return {
         ...sandbox,
         inspect: sandbox.inspect,
@@ -126,6 +132,13 @@ describe("what a run is taken for", () => {
     assert.equal(await stateOf(reached, changes), "open");
   });
 
+  test("processor time is the host's to count", async () => {
+    const used = (cpuMs: number): Driver => answering({ ...ENDED_WELL, usage: { cpuMs } });
+    const probe: Probe = { ...EASY, cpuMsMax: 1_000 };
+    assert.equal(await stateOf(used(1_001), probe), "open");
+    assert.equal(await stateOf(used(1_000), probe), "held");
+  });
+
   test("a control that is not enforced lets nothing in", async () => {
     const weak = answering(ENDED_WELL);
     const driver: Driver = {
@@ -171,6 +184,39 @@ describe("a selftest", () => {
     const drivers = (): Driver[] => [answering(ENDED_WELL), answering(ENDED_WELL), answering(ENDED_WELL)];
     await runSelftest({ show: SHOW, drivers, probes: [counted], usability: NONE });
     assert.equal(stages, 1 + 3);
+  });
+
+  describe("probes that only look", () => {
+    const reaches: Probe = { ...EASY, id: "files.reaches", together: "group" };
+    const fails: Probe = { ...reaches, id: "files.fails", program: sh("exit 3") };
+    const states = async (driver: Driver): Promise<readonly (readonly [string, number])[]> => {
+      let opened = 0;
+      const counting: Driver = {
+        ...driver,
+        open: (profile) => {
+          opened += 1;
+          return driver.open(profile);
+        },
+      };
+      const { probes } = await first(counting, reaches, { probes: [reaches, fails] });
+      return probes.map(({ state }) => [state, opened]);
+    };
+
+    test("share a sandbox, and each is judged by what it said itself", async () => {
+      const open = openDriver({ uid: 65_533, gid: 65_533 }, "plain");
+      // One is for the diagnosis.
+      assert.deepEqual(await states(open), [
+        ["open", 2],
+        ["broken", 2],
+      ]);
+    });
+
+    test("are run alone where not all of them came to their end", async () => {
+      assert.deepEqual(await states(answering(ENDED_WELL)), [
+        ["held", 4],
+        ["unshown", 4],
+      ]);
+    });
   });
 
   test("has at most four probes under way", async () => {

@@ -149,14 +149,10 @@ export function openSelftest(options: SelftestOptions): Selftest {
   };
   const host: DriverHost = { folder: place.own, user: place.user, ...options.host };
   const drivers = (options.drivers ?? createDrivers)(host);
-  const all = drivers.flatMap((driver) =>
-    driver.supports.isolation.map((isolation): Target => ({ driver, isolation })),
-  );
-  const targets = all.filter(({ driver, isolation }) => wanted(driver.name, isolation));
-  if (targets.length === 0 && all.length > 0) {
+  const targets = targetsOf(drivers, wanted);
+  if (targets instanceof GateError) {
     place[Symbol.dispose]();
-    const known = all.map(({ driver, isolation }) => `${driver.name} (${isolation})`).join(", ");
-    throw new GateError("ERR_USAGE", "there is no such driver", { remedy: `choose among ${known}` });
+    throw targets;
   }
   // A control says something of the host and not of a driver: once is enough.
   const controls = new Map<Probe, Promise<Trial>>();
@@ -209,6 +205,19 @@ export function openSelftest(options: SelftestOptions): Selftest {
       place[Symbol.dispose]();
     },
   };
+}
+
+function targetsOf(
+  drivers: readonly Driver[],
+  wanted: NonNullable<SelftestOptions["wanted"]>,
+): readonly Target[] | GateError {
+  const all = drivers.flatMap((driver) =>
+    driver.supports.isolation.map((isolation): Target => ({ driver, isolation })),
+  );
+  const targets = all.filter(({ driver, isolation }) => wanted(driver.name, isolation));
+  if (targets.length > 0 || all.length === 0) return targets;
+  const known = all.map(({ driver, isolation }) => `${driver.name} (${isolation})`).join(", ");
+  return new GateError("ERR_USAGE", "there is no such driver", { remedy: `choose among ${known}` });
 }
 
 /** A driver that works and refuses the plainest profile: it lacks something that configuration would have to name. */

@@ -5,10 +5,12 @@ import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { openOciBench } from "../../src/sandbox/drivers/oci/oci.fixture.ts";
 import { labelControl, readLabel } from "../../src/sandbox/lsm.ts";
 
 const PROFILE = "callgate";
+const START_MS_MAX = 20_000;
 const folder = mkdtempSync(join(tmpdir(), "callgate-apparmor-"));
 const runc = (...args: string[]): string =>
   execFileSync("runc", ["--root", join(folder, "state"), ...args], {
@@ -17,7 +19,7 @@ const runc = (...args: string[]): string =>
   });
 
 /** A container that sleeps, with the profile or without. @returns its pid. */
-function start(name: string, profile: string | undefined): number {
+async function start(name: string, profile: string | undefined): Promise<number> {
   const bundle = join(folder, name);
   for (const path of ["usr", "proc"]) mkdirSync(join(bundle, "rootfs", path), { recursive: true });
   for (const name of ["bin", "lib", "lib64"]) symlinkSync(`usr/${name}`, join(bundle, "rootfs", name));
@@ -43,12 +45,17 @@ function start(name: string, profile: string | undefined): number {
     { stdio: ["ignore", "ignore", "inherit"] },
   );
   after(() => runc("delete", "--force", name));
-  return Number(readFileSync(pidFile, "utf8"));
+  const pid = Number(readFileSync(pidFile, "utf8"));
+  // runc returns before its init has become the program, and a label holds from then on.
+  const begun = performance.now();
+  while (readFileSync(`/proc/${pid}/comm`, "utf8") !== "sleep\n" && performance.now() - begun < START_MS_MAX)
+    await sleep(10);
+  return pid;
 }
 
 describe("AppArmor", () => {
-  test("a container with the profile is under it, and the kernel says so", () => {
-    const pid = start("labelled", PROFILE);
+  test("a container with the profile is under it, and the kernel says so", async () => {
+    const pid = await start("labelled", PROFILE);
     assert.equal(readFileSync(`/proc/${pid}/attr/current`, "utf8"), "callgate (enforce)\n");
     assert.deepEqual(labelControl(pid, PROFILE), {
       state: "enforced",
@@ -57,8 +64,8 @@ describe("AppArmor", () => {
     });
   });
 
-  test("a container without it is not", () => {
-    const pid = start("bare", undefined);
+  test("a container without it is not", async () => {
+    const pid = await start("bare", undefined);
     assert.deepEqual(readLabel(pid), { module: "AppArmor", label: "unconfined", enforced: false });
     assert.equal(labelControl(pid, PROFILE).state, "unavailable");
   });

@@ -56,8 +56,14 @@ export interface MadeLayout {
   readonly layers: readonly Digest[];
 }
 
+/** What a layout says that is not so. */
+export interface Lies {
+  readonly diffIds?: readonly Digest[];
+  readonly size?: number;
+}
+
 /** An OCI image layout with one image, of one archive per layer. */
-export function makeLayout(path: string, layers: readonly Uint8Array[]): MadeLayout {
+export function makeLayout(path: string, layers: readonly Uint8Array[], lies: Lies = {}): MadeLayout {
   mkdirSync(join(path, "blobs/sha256"), { recursive: true });
   const put = (bytes: Uint8Array): { digest: Digest; size: number } => {
     const digest = digestOf(bytes);
@@ -70,13 +76,17 @@ export function makeLayout(path: string, layers: readonly Uint8Array[]): MadeLay
   const config = json({
     architecture,
     os: "linux",
-    rootfs: { type: "layers", diff_ids: layers.map((layer) => digestOf(layer)) },
+    rootfs: { type: "layers", diff_ids: lies.diffIds ?? layers.map((layer) => digestOf(layer)) },
   });
   const manifest = json({
     schemaVersion: 2,
     mediaType: "application/vnd.oci.image.manifest.v1+json",
     config: { mediaType: "application/vnd.oci.image.config.v1+json", ...config },
-    layers: packed.map((layer) => ({ mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", ...layer })),
+    layers: packed.map((layer) => ({
+      mediaType: "application/vnd.oci.image.layer.v1.tar+gzip",
+      ...layer,
+      ...(lies.size === undefined ? {} : { size: lies.size }),
+    })),
   });
   const index = {
     schemaVersion: 2,

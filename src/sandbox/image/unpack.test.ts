@@ -179,6 +179,17 @@ describe("an image is what its digest says", () => {
     );
   });
 
+  test("a layer that unpacks to another digest, or is longer than it says, is refused", async () => {
+    for (const [lie, message] of [
+      [{ diffIds: [parseDigest(`sha256:${"1".repeat(64)}`)] }, /unpacks to another digest/],
+      [{ size: 1 }, /is not 1 bytes long/],
+    ] as const) {
+      using place = openPlace();
+      const { path, digest } = makeLayout(join(place.folder, "layout"), [tar], lie);
+      await assert.rejects(unpackedImage(readImage(path, digest), join(place.folder, "cache")), message);
+    }
+  });
+
   test("a changed manifest, and one that is not there, are refused", () => {
     using place = openPlace();
     const { path, digest } = makeLayout(join(place.folder, "layout"), [tar]);

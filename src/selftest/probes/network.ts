@@ -215,7 +215,7 @@ const LOCAL: readonly Probe[] = [
     title: "lets the host connect to it: listens on 127.0.0.1",
     program:
       perl(`my $port = shift; socket my $s, PF_INET, SOCK_STREAM, 0; setsockopt $s, SOL_SOCKET, SO_REUSEADDR, 1;
-bind $s, pack_sockaddr_in($port + 0, INADDR_LOOPBACK); listen $s, 8; local $SIG{ALRM} = sub { die }; eval { alarm 1; reached('somebody of the host came in') if accept my $c, $s; }; alarm 0`),
+bind $s, pack_sockaddr_in($port + 0, INADDR_LOOPBACK); listen $s, 8; local $SIG{ALRM} = sub { die }; eval { alarm 3; reached('somebody of the host came in') if accept my $c, $s; }; alarm 0`),
     stage: knocking,
   },
 ];

@@ -6,6 +6,7 @@ import type { Controls } from "../../../contract/execution.ts";
 import type { Digest } from "../../../contract/ids.ts";
 import type { Profile } from "../../../contract/profile.ts";
 import { type Cell, CLEAR_MS_MAX, type Streams } from "../../cell.ts";
+import { within } from "../../deadline.ts";
 import { Dialogue, type StartFailure } from "../../dialogue.ts";
 import type { Pipe } from "../../pipes.ts";
 import { hasEnded, readChildren, readStartTicks } from "../../procfs.ts";
@@ -19,6 +20,8 @@ import type { Plan } from "./plan.ts";
 
 /** How long a started container may take until its launcher is ready. */
 const READY_MS_MAX = 5_000;
+/** How long the daemon may take to learn that a container has ended. */
+const LEARN_MS_MAX = 1_000;
 /** How long a launcher that says it is ready may hold descriptors that it is about to close. */
 const SETTLE_MS_MAX = 1_000;
 /** How long the end of a namespace is looked for without pause. */
@@ -187,7 +190,7 @@ export class ContainerCell implements Cell {
     void this.#dialogue.ready.then(() => (isReady = true));
     const deadline = performance.now() + READY_MS_MAX;
     while (!isReady && !hasEnded(pid, ticks) && performance.now() < deadline) await sleep(1);
-    if (!isReady) throw await this.#startError(hasEnded(pid, ticks));
+    if (!isReady) throw await this.#startError();
     if (!channels.isHeldBy(pid)) throw invisible(engine.socket);
     // INVARIANT: nothing is killed by its number before it is known to be ours.
     this.#initTicks = ticks;
@@ -199,12 +202,13 @@ export class ContainerCell implements Cell {
     channels.seal();
   }
 
-  /** @param hasEnded seen from here, which the daemon learns a moment later. */
-  async #startError(hasEnded = false): Promise<GateError> {
+  async #startError(): Promise<GateError> {
     const broken = this.#dialogue.brokenSetUp;
     if (broken !== undefined) return startError(`the launcher could not set up \`${broken}\``);
     const { engine } = this.#parts;
-    if (hasEnded) await engine.call("POST", `/containers/${this.#container}/wait`);
+    // The daemon learns of an end a moment after it.
+    const waiting = engine.call("POST", `/containers/${this.#container}/wait`).catch(() => undefined);
+    await within(LEARN_MS_MAX, waiting);
     const { body } = await engine.call("GET", `/containers/${this.#container}/json`);
     const state = (body as { State?: StateAnswer } | undefined)?.State;
     if (state?.Running === true) return invisible(engine.socket);

@@ -224,7 +224,8 @@ describe("a call in a Docker container", { skip: missing ?? false }, () => {
   test("staged writes go to the copy that is named", async () => {
     await using bench = openDockerBench(daemon);
     makeOwned(join(bench.workspace, "../copy"));
-    const profile = bench.profile({ files: { read: [], write: ["."], hide: [] } });
+    const asked = bench.profile({ files: { read: [], write: ["."], hide: [] } });
+    const profile = { ...asked, files: { ...asked.files, staged: true } } as const;
     const copyOf = (path: string): string => join(path, "../copy");
     await using sandbox = await bench.driver.open(profile, { copyOf });
     assert.equal((await sandbox.inspect()).mounts.state, "enforced");

@@ -1,9 +1,12 @@
+import { join } from "node:path";
 import type { DockerSettings } from "../../../contract/docker.ts";
 import type { IsolationClass } from "../../../contract/tier.ts";
+import { POOL_REPORTS } from "../../../open-gate.ts";
 import { readHostFacts } from "../../../sandbox/host-facts.ts";
 import { sandboxUser } from "../../../sandbox/user.ts";
 import { diagnose, PROGRAMS } from "./diagnose.ts";
 import type { Report } from "./finding.ts";
+import { examinePools } from "./pools.ts";
 import { examineState } from "./state.ts";
 import { surveyDrivers } from "./survey.ts";
 
@@ -18,7 +21,7 @@ export async function examine(stateDir: string, root: string, asked: Asked): Pro
   return diagnose({
     facts: readHostFacts(Object.keys(PROGRAMS)),
     drivers: await surveyDrivers(root, asked.docker),
-    state: await examineState(stateDir, root),
+    state: [...(await examineState(stateDir, root)), ...examinePools(join(stateDir, POOL_REPORTS))],
     isolation: asked.isolation,
     root,
     user: sandboxUser(root),

@@ -10,6 +10,7 @@ export const FINDING_GROUPS = [
   "launcher",
   "folder",
   "state",
+  "pool",
   "programs",
 ] as const;
 

@@ -1,4 +1,3 @@
-import { POOL_AGE_MS_MAX, POOL_PER_SLOT_MAX, POOL_TOTAL_MAX } from "../../../sandbox/pool.ts";
 import { paint } from "../output.ts";
 import { visible } from "../terminal.ts";
 import type { Finding, Report, Step } from "./finding.ts";
@@ -28,13 +27,10 @@ export function reportText(report: Report): string {
     ...line("controls", of("controls"), "missing"),
     ...line("limits", of("limits"), "all"),
     ...line("launcher", of("launcher"), "all"),
-    row(
-      "pool",
-      `${POOL_TOTAL_MAX} sandboxes ahead in a gateway, ${POOL_PER_SLOT_MAX} of a tool, for ${POOL_AGE_MS_MAX / 1000} s`,
-    ),
     ...line("host", of("host"), "missing"),
     ...line("here", of("folder"), "all"),
     ...line("state", of("state"), "all"),
+    ...line("pool", of("pool"), "all"),
     ...line("programs", of("programs"), "missing"),
   ].join("");
 }
