@@ -115,7 +115,16 @@ export function buildProfile(request: ProfileRequest): Profile {
       read: read.filter((path) => !write.includes(path)),
       write,
       hide: unique(hide).filter(opened),
-      protect: unique(protectedPaths({ write, always: request.ownProtected, toMake, workspace, staged })),
+      protect: unique(
+        protectedPaths({
+          write,
+          always: request.ownProtected,
+          toMake,
+          workspace,
+          home: request.home,
+          staged,
+        }),
+      ),
       ...(staged ? { staged } : {}),
     },
     network: { mode: "none" },

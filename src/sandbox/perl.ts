@@ -9,14 +9,16 @@ use strict;
 our ($unshare, $prctl) = splice @ARGV, 0, 2;
 $_ += 0 for $unshare, $prctl; # perl hands a string to the kernel as its address
 sub call { my ($what, $number, @call) = @_; my $r = syscall $number, @call; $r >= 0 or die "$what: $!\\n"; $r }
-# A user namespace that maps an owner to the sandbox's user: only its descriptor is used.
+# A user namespace that maps an owner to the sandbox's user, and who else may make files to itself: only its descriptor
+# is used.
 sub mapping {
-  my ($owner, $group, $uid, $gid) = @_;
+  my ($owner, $group, $uid, $gid, $maker_uid, $maker_gid) = @_;
+  my $line = sub { my ($out, $in, $maker) = @_; "$out $in 1\n" . (defined $maker && $maker != $out ? "$maker $maker 1\n" : '') };
   pipe my $up, my $ready; pipe my $wait, my $down;
   my $child = fork // die "fork: $!\\n";
   if (!$child) { call('unshare', $unshare, 0x10000000); syswrite $ready, 'x'; sysread $wait, my $x, 1; exec '/bin/true' }
   close $ready; sysread $up, my $x, 1 or die "a user namespace was refused\\n";
-  for (['uid_map', "$owner $uid 1"], ['gid_map', "$group $gid 1"]) {
+  for (['uid_map', $line->($owner, $uid, $maker_uid)], ['gid_map', $line->($group, $gid, $maker_gid)]) {
     open my $map, '>', "/proc/$child/$$_[0]" or die "$$_[0]: $!\\n";
     syswrite $map, $$_[1] or die "$$_[0]: $!\\n";
   }

@@ -12,7 +12,15 @@ function paths(
   root: string,
   more: { readonly toMake?: readonly string[]; readonly staged?: boolean } = {},
 ): string[] {
-  const request = { write: [root], always: [], toMake: [], workspace: root, staged: false, ...more };
+  const request = {
+    write: [root],
+    always: [],
+    toMake: [],
+    workspace: root,
+    home: "/nonexistent",
+    staged: false,
+    ...more,
+  };
   return protectedPaths(request).map((path) => path.slice(root.length + 1));
 }
 
@@ -32,8 +40,28 @@ test("a workspace inside of a writable folder is looked at as well as that folde
   const root = join(base, "outer");
   const workspace = join(root, "work");
   mkdirSync(workspace, { recursive: true });
-  const found = protectedPaths({ write: [root], always: [], toMake: [], workspace, staged: false });
+  const found = protectedPaths({
+    write: [root],
+    always: [],
+    toMake: [],
+    workspace,
+    home: "/nonexistent",
+    staged: false,
+  });
   for (const path of [join(root, ".envrc"), join(workspace, ".envrc")]) assert.ok(found.includes(path), path);
+});
+
+test("in a folder inside of the workspace only what is there is protected, unless it is a repository or a home", () => {
+  const workspace = join(base, "around");
+  const root = join(workspace, "dist");
+  mkdirSync(join(root, ".vscode"), { recursive: true });
+  const found = (home = "/nonexistent"): readonly string[] =>
+    protectedPaths({ write: [root], always: [], toMake: [], workspace, home, staged: false });
+  assert.deepEqual(found(), [join(root, ".vscode")]);
+  assert.ok(found(root).includes(join(root, ".bashrc")));
+  mkdirSync(join(root, ".git"));
+  assert.ok(found().includes(join(root, ".git/hooks")));
+  assert.ok(found().includes(join(root, ".envrc")));
 });
 
 test("a repository with more submodules than are looked at is refused by name", () => {

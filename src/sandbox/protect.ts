@@ -17,13 +17,16 @@ export interface ProtectRequest {
   /** Usual names that are absent and that a grant names: they may be made, with all in them. */
   readonly toMake: readonly string[];
   readonly workspace: string;
+  readonly home: string;
   /** Whether the tree is a private copy: there they are names to refuse, and nothing is mounted. */
   readonly staged: boolean;
 }
 
 /**
  * What is readable and never written inside of the granted trees: the usual names at the root of each, and in the
- * workspace where a grant lies around it, unless a grant names them. A path that is not there is listed as the first
+ * workspace where a grant lies around it, unless a grant names them. Where people work – the workspace, a repository, the
+ * home folder – those that are absent too; in a folder inside of one (`dist`, `src`) nothing looks for them, and some
+ * thirty stand-ins for each call would start everything that watches it. A path that is not there is listed as the first
  * folder or file on the way to it that is missing: something has to stand there, or a tool would make it.
  * @throws GateError `ERR_CONTROL_UNAVAILABLE` where a link stands on the way: nothing can be mounted on one.
  */
@@ -32,11 +35,16 @@ export function protectedPaths({
   always,
   toMake,
   workspace,
+  home,
   staged,
 }: ProtectRequest): readonly string[] {
   const trees = write.filter((root) => isFolder(root) && !write.some((outer) => isBelow(root, outer)));
   const roots = [...trees, ...trees.filter((tree) => isBelow(workspace, tree)).map(() => workspace)];
-  const usual = [...new Set(roots)].flatMap(usualIn);
+  const usual = [...new Set(roots)].flatMap((root) => {
+    const isEntered =
+      root === workspace || root === home || isFolder(join(root, ".git")) || isBelow(workspace, root);
+    return staged || isEntered ? usualIn(root) : usualIn(root).filter((path) => entryOf(path) !== undefined);
+  });
   const named = (path: string): boolean =>
     write.some((grant) => grant === path || isBelow(grant, path)) ||
     toMake.some((made) => made === path || isBelow(path, made));

@@ -119,6 +119,18 @@ test("another user's stand-in cannot be joined, and is named", {
   assert.deepEqual(readdirSync(tree.root), [".git"]);
 });
 
+test("a process that stopped while it took a stand-in away holds up a newcomer no longer than the bound", () => {
+  using tree = makeTree();
+  mkdirSync(tree.at(".git/.callgate-commondir/.callgate-0123456789abcdef-closing"), { recursive: true });
+  chmodSync(tree.at(".git/.callgate-commondir"), 0o1700);
+  const paths = GIT.map(tree.at);
+  assert.throws(() => holdStandIns(paths, tree.notes), {
+    code: "ERR_CONTROL_UNAVAILABLE",
+    message: /let go/,
+  });
+  assert.ok(!existsSync(tree.at(".git/commondir")));
+});
+
 test("what a gateway that was killed has left, the next takes away, and not what another still holds", async () => {
   using tree = makeTree();
   const paths = [".github", ...GIT].map(tree.at);
@@ -143,7 +155,7 @@ test("processes that come and go at once never take it from under one another", 
   const script = `import { existsSync } from "node:fs";
     import { holdStandIns } from ${JSON.stringify(new URL("./stand-ins.ts", import.meta.url).href)};
     const paths = JSON.parse(process.argv[1]);
-    for (let i = 0; i < 300; i += 1) {
+    for (let i = 0; i < 150; i += 1) {
       const held = holdStandIns(paths, process.argv[2]);
       for (let j = 0; j < 20; j += 1) if (!paths.every((path) => existsSync(path))) process.exit(1);
       held.release();

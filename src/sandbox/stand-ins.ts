@@ -31,8 +31,9 @@ const MODE_BITS = 0o1777;
 /** What a stand-in becomes that somebody on the host has put a file into meanwhile. */
 const ORDINARY_MODE = 0o755;
 const HOLDER = /^\.callgate-[0-9a-f]{16}(?:-closing)?$/;
-/** How often a stand-in may vanish between finding it and joining it before that is taken for a fault. */
-const JOIN_TRIES_MAX = 100;
+/** How long another process may be about to take a stand-in away before that is taken for a fault. */
+const JOIN_MS_MAX = 3_000;
+const PAUSE_MS = 1;
 
 interface Held {
   readonly paths: readonly string[];
@@ -98,12 +99,20 @@ function isCommondir(path: string): boolean {
 function join(path: string, holder: string): void {
   try {
     inParent(path, (place) => {
-      for (let tries = 0; tries < JOIN_TRIES_MAX; tries += 1) if (joined(place, holder)) return;
-      throw new Error("it does not stay");
+      const begun = performance.now();
+      while (!joined(place, holder)) {
+        if (performance.now() - begun > JOIN_MS_MAX) throw new Error("another process does not let go of it");
+        pause();
+      }
     });
   } catch (error) {
     throw cannotStandIn(path, error);
   }
+}
+
+/** Whoever is in the way is in another process, in the middle of a few calls, and may not be running. */
+function pause(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);
 }
 
 function cannotStandIn(path: string, error: unknown): GateError {

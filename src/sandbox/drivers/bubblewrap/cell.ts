@@ -9,10 +9,10 @@ import type { StartFailure } from "../../dialogue.ts";
 import type { LimitGroup } from "../../limits/backend.ts";
 import { hasEnded, killProcess, readChildren, readStartTicks } from "../../procfs.ts";
 import type { Explanation } from "../../seccomp/notify.ts";
+import type { Seed } from "../../seed.ts";
 import type { HostUser } from "../../user.ts";
 import { readEvidence } from "./evidence.ts";
 import type { Plan } from "./plan.ts";
-import type { Seed } from "./seed.ts";
 
 const BWRAP = "/usr/bin/bwrap";
 /** How long a sandbox may take to be built before it counts as broken. */

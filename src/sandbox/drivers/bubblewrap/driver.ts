@@ -21,14 +21,13 @@ import { Nursery } from "../../nursery.ts";
 import { PipeStore } from "../../pipes.ts";
 import { type DefaultSeccomp, defaultSeccomp, seccompArch } from "../../seccomp/default.ts";
 import type { SeccompArch } from "../../seccomp/profile.ts";
+import { Seed } from "../../seed.ts";
 import { holdStandIns, sweepStandIns } from "../../stand-ins.ts";
 import { createStarter, type Starter } from "../../starter.ts";
 import type { HostUser } from "../../user.ts";
 import { BubblewrapCell, type Parts } from "./cell.ts";
 import { planBubblewrap } from "./plan.ts";
 import { probeBubblewrap } from "./probe.ts";
-
-import { Seed } from "./seed.ts";
 import { stageGrants } from "./staging.ts";
 
 export interface BubblewrapOptions {

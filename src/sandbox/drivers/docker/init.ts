@@ -72,11 +72,10 @@ exec ${INIT_FD.end}>"$IO/end" ${INIT_FD.hold}<"$IO/hold"
 ) &
 TOOL=$!
 exec </dev/null >/dev/null 2>&1
-while read -r -u ${INIT_FD.hold}; do :; done &
-wait -n -p ENDED "$TOOL" $!
-STATUS=$?
-[[ $ENDED == "$TOOL" ]] || exit 137
-printf '%s\\n' "$STATUS" >&${INIT_FD.end}
+trap 'exit 137' USR1
+{ while read -r -u ${INIT_FD.hold}; do :; done; kill -USR1 1; } &
+wait "$TOOL"
+printf '%s\\n' $? >&${INIT_FD.end}
 wait
 `;
 

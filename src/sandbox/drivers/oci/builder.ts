@@ -89,7 +89,7 @@ for (1 .. $count) {
     my ($source, $access, $owner, $group) = @words;
     my $tree = call($source, 428, -100, "$source\\0", 0x88001);
     if ($owner ne '-' && $owner != $uid) {
-      my $ns = $maps{"$owner:$group"} //= mapping($owner, $group, $uid, $gid);
+      my $ns = $maps{"$owner:$group"} //= mapping($owner, $group, $uid, $gid, $rt_uid, $rt_gid);
       my $mapped = eval { idmap($tree, $ns); 1 };
       die "$source: its file system cannot map owners; run as its owner instead\\n" if !$mapped && $access eq 'w';
     }

@@ -7,7 +7,7 @@ import { within } from "../../deadline.ts";
 import type { StartFailure } from "../../dialogue.ts";
 import type { LimitGroup } from "../../limits/backend.ts";
 import { hasEnded, readChildren, readStartTicks } from "../../procfs.ts";
-import type { Seed } from "../bubblewrap/seed.ts";
+import type { Seed } from "../../seed.ts";
 import type { Runtime } from "./runtimes.ts";
 
 /** How long a sandbox may take to be built before it counts as broken. */

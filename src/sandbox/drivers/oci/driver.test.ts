@@ -1,5 +1,14 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { KilledBy } from "../../../contract/execution.ts";
@@ -135,6 +144,28 @@ for (const runtime of ["runc", "runsc"] as const) {
       });
       assert.equal(execution.outcome, "exited");
       assert.equal(stdout, "hello\n");
+    });
+
+    test("root's private files are read and written as theirs, by a process that is not root", {
+      skip: process.geteuid?.() === 0 ? false : "only root shows them as another's",
+    }, async () => {
+      await using bench = openOciBench(runtime);
+      const own = join(bench.workspace, "root");
+      mkdirSync(join(own, "out"), { recursive: true });
+      writeFileSync(join(own, "private"), "for root\n", { mode: 0o600 });
+      for (const path of [own, join(own, "out")]) chmodSync(path, 0o700);
+      const profile = bench.profile({
+        files: { read: ["root"], write: ["root/out"], hide: [] },
+        workingDirectory: own,
+      });
+      const script = "cat private; echo made > out/made; echo no > no; chmod 6755 out/made";
+      const { stdout, stderr, controls } = await bench.run(["sh", "-c", script], { profile });
+      assert.equal(stdout, "for root\n", stderr);
+      const made = statSync(join(own, "out/made"));
+      assert.equal(made.uid, 0);
+      assert.equal(made.mode & 0o6000, 0);
+      assert.throws(() => statSync(join(own, "no")));
+      assert.equal(controls.mounts.state, "enforced", controls.mounts.evidence);
     });
 
     test("a hidden file that is moved away while the sandbox waits is found at release", async () => {

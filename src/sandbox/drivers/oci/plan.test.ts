@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { DEFAULT_LIMITS, type Profile } from "../../../contract/profile.ts";
 import { hostRoot, plannedFiles } from "../../mounts.ts";
 import { INSIDE } from "../../user.ts";
+import { loadedLabel } from "./label.ts";
 import { type PlanFacts, planOci } from "./plan.ts";
 import { RUNTIME_NAMES, RUNTIMES } from "./runtimes.ts";
 
@@ -72,4 +75,18 @@ test("no container has a capability, a network, a device or a namespace of the h
 test("what a gofer serves for writing is never reached past it", () => {
   assert.ok(RUNTIMES.runsc.command("runsc", true).includes("--directfs=false"));
   assert.ok(RUNTIMES.runsc.command("runsc", true).includes("--oci-seccomp"));
+});
+
+test("a label is asked for only where the kernel has it loaded for enforcement", () => {
+  const folder = mkdtempSync(join(tmpdir(), "callgate-label-"));
+  const path = join(folder, "profiles");
+  try {
+    assert.equal(loadedLabel(path), undefined);
+    writeFileSync(path, "callgate (complain)\nother (enforce)\n");
+    assert.equal(loadedLabel(path), undefined);
+    writeFileSync(path, "other (enforce)\ncallgate (enforce)\n");
+    assert.equal(loadedLabel(path), "callgate");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

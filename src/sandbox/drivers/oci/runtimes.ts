@@ -77,7 +77,7 @@ const RUNSC: Runtime = {
     program,
     ...["--root", STAGED.state, "--rootless", "--ignore-cgroups", "--network=none", "--platform=systrap"],
     // Without it the profile's seccomp section is ignored.
-    ...["--oci-seccomp", "--overlay2=none", "--host-uds=none", "--host-fifo=open"],
+    ...["--oci-seccomp", "--overlay2=none", "--host-uds=none", "--host-fifo=none"],
     // Its own file access is faster, and comes from the sentry's mount namespace, where nothing is mounted: the kernel
     // lets it remove what has a protection mounted over it for the gofer only (fs/namei.c, `is_local_mountpoint`).
     ...(writes ? ["--directfs=false"] : []),

@@ -1,12 +1,12 @@
 import { closeSync, constants, ftruncateSync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
 import { Socket } from "node:net";
-import { GateError } from "../../../contract/errors.ts";
-import type { Streams } from "../../cell.ts";
-import { Dialogue } from "../../dialogue.ts";
-import { FD, waitingCommand } from "../../launcher.ts";
-import type { LimitGroup } from "../../limits/backend.ts";
-import { gatewayReads, gatewayWrites, type Pipe } from "../../pipes.ts";
-import type { Started, Starter, StartSpec } from "../../starter.ts";
+import { GateError } from "../contract/errors.ts";
+import type { Streams } from "./cell.ts";
+import { Dialogue } from "./dialogue.ts";
+import { FD, waitingCommand } from "./launcher.ts";
+import type { LimitGroup } from "./limits/backend.ts";
+import { gatewayReads, gatewayWrites, type Pipe } from "./pipes.ts";
+import type { Started, Starter, StartSpec } from "./starter.ts";
 
 const MESSAGE_BYTES_MAX = 2_000;
 

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { readChildren } from "../../procfs.ts";
-import { openBench, UNCHECKED } from "../../sandbox.fixture.ts";
+import { readChildren } from "./procfs.ts";
+import { openBench, UNCHECKED } from "./sandbox.fixture.ts";
 
 /** What this process started, or had started for it, and waits. */
 function waiting(): readonly number[] {
