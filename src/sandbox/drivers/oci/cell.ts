@@ -6,7 +6,7 @@ import { type Cell, CLEAR_MS_MAX, type Streams } from "../../cell.ts";
 import { within } from "../../deadline.ts";
 import type { StartFailure } from "../../dialogue.ts";
 import type { LimitGroup } from "../../limits/backend.ts";
-import { hasEnded, readChildren, readStartTicks } from "../../procfs.ts";
+import { hasEnded, killProcess, readChildren, readStartTicks } from "../../procfs.ts";
 import type { Seed } from "../../seed.ts";
 import type { Runtime } from "./runtimes.ts";
 
@@ -98,7 +98,7 @@ export class OciCell implements Cell {
   kill(): void {
     this.#killed ||= this.#seed.alive;
     if (this.#runtimeTicks !== undefined) {
-      if (!hasEnded(this.#runtime, this.#runtimeTicks)) process.kill(this.#runtime, "SIGKILL");
+      killProcess(this.#runtime, this.#runtimeTicks);
     } else if (this.#seed.alive) this.#seed.kill();
   }
 

@@ -23,7 +23,7 @@ import { type BuildIdentity, builderCommand } from "./builder.ts";
 import { OciCell, type Parts } from "./cell.ts";
 import { type Expected, readEvidence } from "./evidence.ts";
 import { readGuestEvidence } from "./guest-evidence.ts";
-import { GUEST_CANARY_ERRNO, guestProfile } from "./guest-seccomp.ts";
+import { GUEST_CANARY_ERRNO, guestProfile, withoutComments } from "./guest-seccomp.ts";
 import { identityFor, ownersOf } from "./identity.ts";
 import { loadedLabel } from "./label.ts";
 import { filesOver, layRoot } from "./lay-root.ts";
@@ -146,7 +146,7 @@ export class OciDriver implements Driver {
       });
     }
     const { profile: full, canaryErrno } = defaultSeccomp(arch);
-    const profile = this.#runtime.ownKernel ? guestProfile(full) : full;
+    const profile = this.#runtime.ownKernel ? guestProfile(full) : withoutComments(full);
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     sweepStandIns(join(folder, STAND_INS));
     this.#ready = {

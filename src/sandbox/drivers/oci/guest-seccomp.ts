@@ -19,3 +19,8 @@ function guestEntry({ comment: _, errnoRet, ...entry }: SyscallEntry): SyscallEn
   if (isCanary || errnoRet === GUEST_CANARY_ERRNO) return [{ ...entry, action: "SCMP_ACT_TRACE" }];
   return []; // the default action refuses it
 }
+
+/** Reasons are for readers; runtimes are handed `config.json` as one argument, which has a bound (execve(2)). */
+export function withoutComments(profile: SeccompProfile): SeccompProfile {
+  return { ...profile, syscalls: profile.syscalls.map(({ comment: _, ...entry }) => entry) };
+}
