@@ -6,7 +6,7 @@ import { setIdBit } from "../stages.ts";
 /** Opens for writing what would take over the host, and writes nothing: that it can be opened is the finding. */
 function opensForWriting(...paths: readonly string[]): Probe["program"] {
   return perl(
-    `for (map { glob } qw(${paths.join(" ")})) { reached("could write $_") if opens('+<', $_) || opens('>>', $_) }`,
+    `for (map { glob } qw(${paths.join(" ")})) { reached("could write $_") if -e $_ && (opens('+<', $_) || opens('>>', $_)) }`,
   );
 }
 
