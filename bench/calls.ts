@@ -1,6 +1,5 @@
-// What a call costs: against a plain spawn, against bare bubblewrap with the same mounts, in one run.
-import { spawn, spawnSync } from "node:child_process";
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+// What a call costs, stage by stage; `confined.ts` holds it against other ways of launching.
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openLog } from "../src/audit/log.ts";
@@ -9,13 +8,9 @@ import { builtinCatalog } from "../src/catalog/create-catalog.ts";
 import { ExecInput } from "../src/catalog/exec-input.ts";
 import { DEFAULT_SETTINGS } from "../src/config/defaults.ts";
 import { newCallId } from "../src/contract/ids.ts";
-import { DEFAULT_LIMITS } from "../src/contract/profile.ts";
 import { createJudge } from "../src/intent/decide.ts";
 import { openGate } from "../src/open-gate.ts";
-import { planBubblewrap } from "../src/sandbox/drivers/bubblewrap/plan.ts";
-import { buildProfile } from "../src/sandbox/grants.ts";
-import { readHostLayout } from "../src/sandbox/host.ts";
-import { ROOT_STANDS_BACK, sandboxUser } from "../src/sandbox/user.ts";
+import { bwrapCommand, finished, installCallgate, makeWorkspace } from "./peers.ts";
 import { inTurn, percentile, printTable } from "./table.ts";
 
 const ROUNDS = 200;
@@ -23,49 +18,8 @@ const EXEC_ROUNDS = 40;
 
 const base = mkdtempSync(join(tmpdir(), "callgate-bench-"));
 chmodSync(base, 0o755);
-const workspace = join(base, "workspace");
-mkdirSync(workspace);
-if (process.geteuid?.() === 0) chownSync(workspace, ROOT_STANDS_BACK.uid, ROOT_STANDS_BACK.gid);
-const user = sandboxUser(workspace);
-const identity = process.geteuid?.() === 0 ? user : {};
-
-function finished(command: string, args: readonly string[], options: object = {}): Promise<void> {
-  return new Promise((done, fail) => {
-    spawn(command, args, { stdio: "ignore", ...options })
-      .on("error", fail)
-      .on("close", (code) => (code === 0 ? done() : fail(new Error(`${command} exited with ${code}`))));
-  });
-}
-
-/** The same namespaces and mounts as the gate's plan; no launcher, no seccomp, nothing read, nothing recorded. */
-function bareArguments(): readonly string[] {
-  const profile = buildProfile({
-    isolation: "process",
-    root: { from: "host" },
-    files: { read: [workspace], write: [], hide: [] },
-    environment: {},
-    workspace,
-    limits: DEFAULT_LIMITS,
-    treeLimits: false,
-    ownHidden: [],
-    ownProtected: [],
-    home: "/nonexistent",
-  });
-  const { args } = planBubblewrap(profile, {
-    host: readHostLayout(),
-    kindOf: () => "absent",
-    standIns: new Set(),
-    enforced: new Set(),
-    native: false,
-  });
-  const bare: string[] = [];
-  for (let i = 0; args[i] !== "--"; i += 1) {
-    if (args[i] === "--perms" && args[i + 2] === "--file") i += 4;
-    else if (args[i] === "--info-fd" || args[i] === "--seccomp") i += 1;
-    else bare.push(args[i] ?? "");
-  }
-  return [...bare, "--", "/usr/bin/true"];
-}
+const place = makeWorkspace(base);
+const { workspace } = place;
 
 async function inProcess(): Promise<void> {
   const tools = [...builtinCatalog().tools.values()];
@@ -88,7 +42,7 @@ async function inProcess(): Promise<void> {
       },
       tool,
     );
-  const bare = bareArguments();
+  const bare = bwrapCommand(place);
   await using gate = await openGate({ workingDirectory: workspace, state: join(base, "state") });
   await using log = await openLog({ stateDir: join(base, "commits"), mode: "worker" });
   const fact = { record: { kind: "policy", digest: tool.digest, summary: "bench" } } as const;
@@ -96,7 +50,7 @@ async function inProcess(): Promise<void> {
     {
       "one commit, durable and signed": () => log.append([fact]),
       "plain spawn": () => finished("/usr/bin/true", []),
-      "bare bwrap, same mounts": () => finished("/usr/bin/bwrap", bare, { env: {}, cwd: "/", ...identity }),
+      "bare bwrap, same mounts": bare,
       "gate.call in process": async () => {
         const { outcome, error } = await gate.call({ tool: "callgate.exec", input });
         if (outcome !== "exited") throw new Error(error?.message ?? outcome);
@@ -115,35 +69,15 @@ async function inProcess(): Promise<void> {
   console.log(`target: decision < 0.5 ms; is ${percentile(decisions[0]?.samples ?? [], 0.5).toFixed(3)} ms`);
 }
 
-/** The package as it is published, installed into an empty folder. */
-function install(): string {
-  const root = join(import.meta.dirname, "..");
-  const packed = spawnSync("npm", ["pack", "--silent", "--pack-destination", base, root], {
-    encoding: "utf8",
-    cwd: root,
-  });
-  const tarball = join(base, packed.stdout.trim().split("\n").at(-1) ?? "");
-  if (packed.status !== 0 || !existsSync(tarball)) throw new Error(`npm pack failed: ${packed.stderr}`);
-  const target = join(base, "installed");
-  mkdirSync(target);
-  const installed = spawnSync(
-    "npm",
-    ["install", "--silent", "--no-audit", "--no-fund", "--prefix", target, tarball],
-    { encoding: "utf8" },
-  );
-  if (installed.status !== 0) throw new Error(`npm install failed: ${installed.stderr}`);
-  return join(target, "node_modules/callgate/bin/callgate.js");
-}
-
 async function oneShot(): Promise<void> {
-  const bin = install();
-  const bare = bareArguments();
+  const bin = installCallgate(place);
+  const bare = bwrapCommand(place);
   const state = ["--state", join(base, "exec-state")];
   const options = { cwd: workspace };
   const rows = await inTurn(
     {
       "node -e 0": () => finished(process.execPath, ["-e", "0"]),
-      "bare bwrap, same mounts": () => finished("/usr/bin/bwrap", bare, { env: {}, cwd: "/", ...identity }),
+      "bare bwrap, same mounts": bare,
       "callgate exec -- true": () =>
         finished(process.execPath, [bin, ...state, "exec", "--", "true"], options),
     },

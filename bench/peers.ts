@@ -17,7 +17,7 @@ export interface Place {
 /** A workspace that belongs to whoever sandboxes run as. */
 export function makeWorkspace(base: string): Place {
   const workspace = join(base, "workspace");
-  mkdirSync(workspace);
+  mkdirSync(workspace, { recursive: true });
   if (process.geteuid?.() === 0) chownSync(workspace, ROOT_STANDS_BACK.uid, ROOT_STANDS_BACK.gid);
   return { base, workspace };
 }
