@@ -3,10 +3,11 @@
  * says that it is ready, waits to be let go, and becomes the tool. `wait` is its other half, outside: a process that
  * waits, already in its cgroup and with its descriptors in place, to become whatever builds the sandbox.
  *
- *     launch [-i] [-p] [-l NUMBER SOFT HARD]... [-c PID] [-t PATH [-s|-r|-w|-d PATH]...]     inside
+ *     launch [-i|-f] [-p] [-l NUMBER SOFT HARD]... [-c PID] [-t PATH [-s|-r|-w|-d PATH]...]     inside
  *     launch wait                                                                  outside
  *
  * -i  as a namespace's first process: the rest happens in a child, this one reaps, and says how the tool ended
+ * -f  the same, but the child is made only when the tool is let in: until then the first process is all there is
  * -p  reports what only the inside knows where another kernel serves it: user, capabilities, kernel, mounts
  * -l  setrlimit(2)
  * -t  Landlock (landlock(7)): PATH, which no rule names, is opened before and after; then the rules: -s list
@@ -16,7 +17,7 @@
  * Descriptors: 3 a socket, lines up, one byte down; 5 the request, NUL-terminated words, the first two of them counts:
  * variables and arguments. Up: `C<errno>` canary, `K<abi> <before> <after>` Landlock, `R` ready, `L<what>` could not be
  * set up, `X<errno>` the tool could not be started,
- * with -i `Z<status>` the tool's end, with -p `P<name> <value>` and `M<line of /proc/self/mounts>`. src/sandbox/dialogue.ts reads them.
+ * with -i and -f `Z<status>` the tool's end, with -p `P<name> <value>` and `M<line of /proc/self/mounts>`. src/sandbox/dialogue.ts reads them.
  *
  * Nothing here is best effort: what cannot be done ends the launcher before anything is let in.
  */
@@ -395,6 +396,19 @@ __attribute__((noreturn)) static void reap_until(pid_t tool) {
   }
 }
 
+/*
+ * Once the tool runs, this process is not to be read or changed through /proc (PTRACE_ACCESS_MODE in ptrace(2)): the
+ * tool has the same user, and could make it speak on the channel.
+ */
+__attribute__((noreturn)) static void fork_tool(void) {
+  /* Before the fork, so that there is no moment in between; execve(2) makes the tool an ordinary process again. */
+  if (prctl(PR_SET_DUMPABLE, 0) != 0) refuse(errno);
+  pid_t tool = fork();
+  if (tool < 0) refuse(errno);
+  if (tool == 0) become_tool();
+  reap_until(tool);
+}
+
 static void become_init(void) {
   pid_t child = fork();
   if (child < 0) fail("fork", "init");
@@ -450,18 +464,20 @@ static void try_canary(const char *pid) {
 #ifndef CALLGATE_LAUNCH_NO_MAIN
 int main(int count, char **argument) {
   struct rules rules = {.trial = NULL};
+  bool forks = false;
   if (count == 2 && strcmp(argument[1], "wait") == 0) become_builder();
   /* Its own file, by which it was started, among others. */
   if (close_range(REQUEST_FD + 1, LAST_FD, 0) != 0) fail("descriptors", "close_range");
   for (int i = 1; i < count;) {
     const char *option = argument[i];
-    int values = strcmp(option, "-l") == 0 ? 3 : strcmp(option, "-i") == 0 || strcmp(option, "-p") == 0 ? 0 : 1;
+    int values = option[1] == 'l' ? 3 : option[0] == '-' && strchr("fip", option[1]) != NULL ? 0 : 1;
     if (option[0] != '-' || option[1] == '\0' || option[2] != '\0' || i + values >= count) {
       errno = EINVAL;
       fail("option", option);
     }
     switch (option[1]) {
       case 'i': become_init(); break;
+      case 'f': forks = true; break;
       case 'p': report_inside(); break;
       case 'l': set_limit(argument + i + 1); break;
       case 't': open_rules(&rules, argument[i + 1]); break;
@@ -477,6 +493,7 @@ int main(int count, char **argument) {
   enforce(&rules);
   report("R\n");
   wait_to_go();
+  if (forks) fork_tool();
   become_tool();
 }
 #endif

@@ -33,21 +33,26 @@ export interface InsideReport {
  */
 export class Dialogue {
   readonly ready: Promise<void>;
+  /** The tool ended, as a sandbox's first process saw it. @see toolEnd */
+  readonly ended: Promise<number>;
   /** Nobody speaks on it any more. */
   readonly closed: Promise<void>;
   #said = "";
 
   constructor(...voices: readonly Readable[]) {
-    this.ready = new Promise((done) => {
-      for (const voice of voices) {
-        voice.on("data", (chunk: Buffer) => {
-          this.#said += chunk;
-          if (/^R$/m.test(this.#said)) done();
-        });
-        voice.on("error", () => {}); // the launcher died; its exit says so
-        voice.resume(); // it may have been held back until there was somebody to listen
-      }
-    });
+    const ready = Promise.withResolvers<void>();
+    const ended = Promise.withResolvers<number>();
+    for (const voice of voices) {
+      voice.on("data", (chunk: Buffer) => {
+        this.#said += chunk;
+        if (/^R$/m.test(this.#said)) ready.resolve();
+        if (this.toolEnd !== undefined) ended.resolve(this.toolEnd);
+      });
+      voice.on("error", () => {}); // the launcher died; its exit says so
+      voice.resume(); // it may have been held back until there was somebody to listen
+    }
+    this.ready = ready.promise;
+    this.ended = ended.promise;
     this.closed = Promise.all(voices.map((voice) => new Promise((done) => voice.on("close", done)))).then(
       () => {},
     );

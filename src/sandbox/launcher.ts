@@ -32,8 +32,11 @@ export interface LandlockRules {
 export interface LauncherFacts {
   /** Where the native launcher is found inside; unset: bash serves, without Landlock. */
   readonly native?: string;
-  /** Native only: it is a namespace's first process, so it reaps and says how the tool ended. */
-  readonly first?: boolean;
+  /**
+   * Native only: it is a namespace's first process, so it reaps and says how the tool ended. `late`: the tool's process
+   * is made when it is let in, and until then there is one process to look at.
+   */
+  readonly init?: "early" | "late";
   /** Native only: it reports what it finds inside, where the host cannot look. */
   readonly reports?: boolean;
   readonly rlimits: readonly Rlimit[];
@@ -43,7 +46,7 @@ export interface LauncherFacts {
 /** The command that a sandbox is built around: `native/launch.c` where it was built, else bash. */
 export function launcherCommand({
   native,
-  first,
+  init,
   reports,
   rlimits,
   landlock,
@@ -55,7 +58,7 @@ export function launcherCommand({
     paths.flatMap((path) => [option, path]);
   return [
     native,
-    ...(first === true ? ["-i"] : []),
+    ...(init === undefined ? [] : [init === "early" ? "-i" : "-f"]),
     ...(reports === true ? ["-p"] : []),
     ...rlimits.flatMap(({ name, soft, hard }) => ["-l", `${RESOURCES[name].number}`, `${soft}`, `${hard}`]),
     ...["-c", `${CANARY_PID}`, "-t", LANDLOCK_TRIAL],

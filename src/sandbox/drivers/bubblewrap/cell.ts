@@ -47,7 +47,8 @@ export class BubblewrapCell implements Cell {
   private constructor(seed: Seed, parts: Parts) {
     this.#seed = seed;
     this.#parts = parts;
-    this.exited = seed.exited;
+    // The first process tells of the tool's end before bubblewrap has noticed; one that was killed tells nothing.
+    this.exited = Promise.race([seed.dialogue.ended, seed.exited]);
   }
 
   /**
@@ -141,7 +142,7 @@ export class BubblewrapCell implements Cell {
     if (init === undefined) throw this.#startError();
     this.#init = init;
     this.#initTicks = readStartTicks(init);
-    const [launcher] = readChildren(init);
+    const launcher = this.#parts.plan.launcherIsFirst ? init : readChildren(init)[0];
     if (launcher === undefined) throw this.#startError();
     this.#launcher = launcher;
     this.#explanation = await this.#parts.explain?.(launcher);

@@ -121,6 +121,15 @@ describe("a call in bubblewrap", () => {
     assert.equal(execution.outcome === "killed" && execution.killedBy, "abort");
   });
 
+  test("a tool cannot speak for the first process, nor read or change it", async () => {
+    await using bench = openBench();
+    const script =
+      "for f in mem maps environ fd/3; do cat /proc/1/$f >/dev/null 2>&1 && echo $f; echo X2 2>/dev/null >/proc/1/fd/3 && echo spoke; done; kill -9 1; echo still here";
+    const { execution, stdout } = await bench.run(["bash", "-c", script]);
+    assert.equal(execution.outcome, "exited");
+    assert.equal(stdout, "still here\n");
+  });
+
   test("a signal is named", async () => {
     await using bench = openBench();
     const { execution } = await bench.run(["sh", "-c", "kill -TERM $$"]);

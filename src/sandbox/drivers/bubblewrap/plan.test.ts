@@ -80,7 +80,7 @@ test("grants come parents first, then protected paths, then hidden ones", () => 
 test("no argument asks for the network, the host's processes or a capability", () => {
   const { args } = planBubblewrap(PROFILE, FACTS);
   assert.ok(args.includes("--unshare-all"));
-  for (const never of ["--share-net", "--cap-add", "--dev-bind", "--bind-try", "--as-pid-1"])
+  for (const never of ["--share-net", "--cap-add", "--dev-bind", "--bind-try"])
     assert.ok(!args.includes(never), never);
 });
 

@@ -20,6 +20,8 @@ export interface Plan {
   readonly mounts: readonly PlannedMount[];
   /** Paths to hide that are not there: nothing can be laid over them, so they must still be absent at release. */
   readonly absent: readonly string[];
+  /** The launcher is the namespace's first process; else bubblewrap's own is, and the launcher its child. */
+  readonly launcherIsFirst: boolean;
   /** In the order of their descriptors, from `FD.data`. */
   readonly files: readonly PlannedFile[];
 }
@@ -65,6 +67,8 @@ export function planBubblewrap(profile: Profile, facts: PlanFacts): Plan {
   const { steps, mounts, absent } = planMounts(profile, { ...facts, base: hostRoot(facts.host) });
   const sourceOf = facts.sourceOf ?? ((path: string): string => path);
   const files = plannedFiles(facts.host);
+  // bash reaps nothing, and an explaining run has a stage of its own in between: bubblewrap's first process stays.
+  const launcherIsFirst = facts.native && profile.explainSyscalls !== true;
   const fileArgs = files.flatMap((file, index) => [
     "--perms",
     "0444",
@@ -77,6 +81,7 @@ export function planBubblewrap(profile: Profile, facts: PlanFacts): Plan {
       ...NAMESPACES,
       ...IDENTITY,
       ...LIFETIME,
+      ...(launcherIsFirst ? ["--as-pid-1"] : []),
       "--clearenv",
       ...fileArgs,
       ...steps.flatMap((step) => argumentsOf(step, profile.limits.scratchBytes, sourceOf)),
@@ -94,12 +99,14 @@ export function planBubblewrap(profile: Profile, facts: PlanFacts): Plan {
       "--",
       ...launcherCommand({
         ...(facts.native ? { native: `/proc/self/fd/${launcherDescriptor(files)}` } : {}),
+        ...(launcherIsFirst ? { init: "late" } : {}),
         rlimits: rlimitsFor(profile.limits, facts.enforced),
         landlock: landlockRules(mounts),
       }),
     ],
     mounts,
     absent,
+    launcherIsFirst,
     files,
   };
 }

@@ -135,7 +135,7 @@ function processOf(
     user: { uid: inside.uid, gid: inside.gid },
     args: launcherCommand({
       native: LAUNCHER_INSIDE,
-      first: true,
+      init: "early",
       reports: runtime.ownKernel,
       rlimits,
       landlock: landlockRules(mounts),
