@@ -1,12 +1,12 @@
-import { setTimeout as sleep } from "node:timers/promises";
-
 /** What `promise` gives, or undefined when it takes longer than `ms`. Leaves no timer behind. */
 export async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
-  const late = new AbortController();
-  const timer = sleep(ms, undefined, { signal: late.signal }).catch(() => undefined);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((done) => {
+    timer = setTimeout(() => done(undefined), ms);
+  });
   try {
-    return await Promise.race([promise, timer]);
+    return await Promise.race([promise, late]);
   } finally {
-    late.abort();
+    clearTimeout(timer);
   }
 }

@@ -219,7 +219,8 @@ export function exposedSockets({ files }: Profile): readonly string[] {
 
 function realIfPresent(path: string): string[] {
   try {
-    statSync(path);
+    // Most of what is asked for is absent, and an error costs more than a look.
+    if (statSync(path, { throwIfNoEntry: false }) === undefined) return [];
     return [realpathSync(path)];
   } catch {
     return [];
