@@ -1,12 +1,10 @@
 // A confined call, recorded and all, against the usual ways of launching the same command. At 1 caller the calls come
 // one at a time, with the pool full; at 8 they come as fast as they are answered.
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ExecInput } from "../src/catalog/exec-input.ts";
-import { snapshotProject } from "../src/config/snapshot.ts";
-import { trustProject } from "../src/config/trust.ts";
 import { digestOf } from "../src/contract/ids.ts";
 import type { IsolationClass } from "../src/contract/tier.ts";
 import type { Gate } from "../src/gate.ts";
@@ -20,6 +18,7 @@ import {
   ociRun,
   type Place,
   srtRun,
+  trusted,
 } from "./peers.ts";
 import { inTurn, percentile, printTable, type Row } from "./table.ts";
 
@@ -157,12 +156,6 @@ async function slowOnes(
 function dockerRun({ socket, image }: Daemon): Thing {
   const flags = ["run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", "--user", "65533"];
   return () => finished("/usr/bin/docker", ["--host", `unix://${socket}`, ...flags, image, "true"]);
-}
-
-function trusted(workspace: string, state: string, configuration: string): void {
-  writeFileSync(join(workspace, "callgate.yaml"), configuration);
-  mkdirSync(state, { recursive: true, mode: 0o700 });
-  trustProject(snapshotProject(workspace, "callgate.yaml"), state);
 }
 
 function targets(rows: readonly Row[]): void {

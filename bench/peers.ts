@@ -2,6 +2,8 @@
 import { spawn, spawnSync } from "node:child_process";
 import { chownSync, cpSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { snapshotProject } from "../src/config/snapshot.ts";
+import { trustProject } from "../src/config/trust.ts";
 import { DEFAULT_LIMITS } from "../src/contract/profile.ts";
 import { planBubblewrap } from "../src/sandbox/drivers/bubblewrap/plan.ts";
 import { buildProfile } from "../src/sandbox/grants.ts";
@@ -155,4 +157,11 @@ export function installCallgate({ base }: Place): string {
   if (!existsSync(join(packageFolder, "native/bin")))
     cpSync(join(root, "native/bin"), join(packageFolder, "native/bin"), { recursive: true });
   return join(packageFolder, "bin/callgate.js");
+}
+
+/** Puts a configuration in force, as `callgate trust` does. */
+export function trusted(workspace: string, state: string, configuration: string): void {
+  writeFileSync(join(workspace, "callgate.yaml"), configuration);
+  mkdirSync(state, { recursive: true, mode: 0o700 });
+  trustProject(snapshotProject(workspace, "callgate.yaml"), state);
 }

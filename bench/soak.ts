@@ -8,7 +8,7 @@ import { ExecInput } from "../src/catalog/exec-input.ts";
 import type { Gate } from "../src/gate.ts";
 import { openGate } from "../src/open-gate.ts";
 import { readChildren } from "../src/sandbox/procfs.ts";
-import { makeWorkspace } from "./peers.ts";
+import { makeWorkspace, trusted } from "./peers.ts";
 import { percentile } from "./table.ts";
 
 const SECONDS = Number(process.env["SOAK_SECONDS"] ?? 300);
@@ -87,7 +87,9 @@ const base = mkdtempSync(join(tmpdir(), "callgate-soak-"));
 chmodSync(base, 0o755);
 try {
   const { workspace } = makeWorkspace(base);
-  await using gate = await openGate({ workingDirectory: workspace, state: join(base, "state") });
+  const state = join(base, "state");
+  trusted(workspace, state, "version: 1\nsession: { uses: 1000000 }\n");
+  await using gate = await openGate({ workingDirectory: workspace, state });
   const warmUntil = performance.now() + WARM_UP_MS;
   await load(gate, () => performance.now() > warmUntil);
   const before = await holdings(base);
