@@ -412,7 +412,11 @@ __attribute__((noreturn)) static void fork_tool(void) {
 static void become_init(void) {
   pid_t child = fork();
   if (child < 0) fail("fork", "init");
-  if (child > 0) reap_until(child);
+  if (child > 0) {
+    /* As in fork_tool: what speaks on the channel is not the tool's to change. */
+    if (prctl(PR_SET_DUMPABLE, 0) != 0) fail("dumpable", "init");
+    reap_until(child);
+  }
 }
 
 /* Line by line, each after `mark`; lines that do not begin with `only` are left out. */

@@ -30,18 +30,17 @@ fi
 missing=
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need bwrap bubblewrap
-need newuidmap uidmap
 need rg ripgrep
 need git git
 need jq jq
-if [ "$job" = test ] || [ "$job" = ok ]; then
-  # Held against libseccomp; without it that comparison would be skipped.
-  need cc gcc
-  [ -e /usr/include/seccomp.h ] || missing="$missing libseccomp-dev libc6-dev"
-fi
 if [ "$job" = test ] || [ "$job" = ok ] || [ "$job" = bench ]; then
-  need runc runc
+  # For the native launcher, and to hold our seccomp compiler against libseccomp.
+  need cc gcc
+  [ -e /usr/include/stdio.h ] || missing="$missing libc6-dev"
+  [ -e /usr/include/seccomp.h ] || missing="$missing libseccomp-dev"
   need perl perl-base
+  need newuidmap uidmap
+  need runc runc
 fi
 # The tests in a VM need root besides; without it they are left out, and say so.
 vm=
@@ -69,6 +68,16 @@ if [ -n "$missing" ]; then
     exit 69
   fi
   say "installing from Debian:$missing"
+  # docker.io would start a daemon that changes this host's network; the tests start their own.
+  policy=
+  case $missing in
+  *docker.io*) [ -e /usr/sbin/policy-rc.d ] || policy=/usr/sbin/policy-rc.d ;;
+  esac
+  if [ -n "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | $as tee "$policy" >/dev/null
+    $as chmod 755 "$policy"
+    trap '$as rm -f "$policy"' EXIT
+  fi
   log=$(mktemp)
   if ! { DEBIAN_FRONTEND=noninteractive $as apt-get update && DEBIAN_FRONTEND=noninteractive $as $install; } >"$log" 2>&1; then
     cat "$log" >&2
@@ -77,6 +86,7 @@ if [ -n "$missing" ]; then
     exit 69
   fi
   rm -f "$log"
+  [ -z "$policy" ] || { $as rm -f "$policy"; trap - EXIT; }
 fi
 
 if [ "$job" = test ] || [ "$job" = ok ] || [ "$job" = bench ]; then sh scripts/install-runsc.sh; fi
@@ -84,7 +94,7 @@ if [ "$job" = test ] || [ "$job" = ok ] || [ "$job" = bench ]; then sh scripts/i
 # 3. The native launcher, where there is a compiler.
 sh native/build.sh
 
-# 3. Debian's cloud kernel for the VM: unpacked beside the npm packages, never installed.
+# 4. Debian's cloud kernel for the VM: unpacked beside the npm packages, never installed.
 if [ -n "$vm" ] && [ ! -e "$vm/boot" ] && command -v apt-get >/dev/null 2>&1; then
   draft=$(mktemp -d)
   fetch_kernel() {

@@ -7,18 +7,23 @@ import { onlyImage } from "./image/layout.ts";
 
 /**
  * The root file system a request means on this host: links followed, a layout's image pinned by its digest.
- * `secret` are paths that no tool may see: a root that holds one is refused, since nothing is laid over it there.
+ * `secret` are paths that no tool may see: a root that holds one is refused, since nothing is laid over it there, and so
+ * is one that lies in one.
  * @throws GateError `ERR_USAGE`, `ERR_PATH_OUTSIDE`.
  */
 export function resolveRoot(root: RootRequest, workspace: string, secret: readonly string[]): Root {
   if (root.from === "host" || root.from === "image") return root;
   const path = realFolder(root.path, workspace);
-  if (root.from === "layout") return { from: "layout", path, digest: root.digest ?? onlyImage(path) };
   const held = secret.find((hidden) => isWithin(hidden, path));
-  if (held === undefined) return { from: "folder", path };
-  throw new GateError("ERR_USAGE", `\`${path}\` cannot be a root file system: \`${held}\` lies in it`, {
-    remedy: "name a folder that holds a root file system and nothing else",
-  });
+  const around = secret.find((hidden) => isWithin(path, hidden));
+  if (around !== undefined || (held !== undefined && root.from === "folder")) {
+    const why = around === undefined ? `\`${held}\` lies in it` : `it lies in \`${around}\``;
+    throw new GateError("ERR_USAGE", `\`${path}\` cannot be a root file system: ${why}`, {
+      remedy: "name a folder that holds a root file system and nothing else",
+    });
+  }
+  if (root.from === "layout") return { from: "layout", path, digest: root.digest ?? onlyImage(path) };
+  return { from: "folder", path };
 }
 
 function realFolder(asked: string, workspace: string): string {

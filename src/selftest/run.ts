@@ -122,13 +122,15 @@ export async function runSelftest(options: SelftestOptions): Promise<readonly Ta
   return results;
 }
 
-/** Whether everything that was tried holds and works, and something was tried. */
+/** Whether everything that was tried holds and works, and of each driver something was shown. */
 export function holds(results: readonly TargetResult[]): boolean {
   const tried = results.filter(({ usable }) => usable);
   return (
     tried.length > 0 &&
     tried.every(
       ({ probes, usability }) =>
+        (probes.length === 0 || probes.some(({ state }) => state === "held")) &&
+        (probes.length > 0 || usability.some(({ state }) => state === "works")) &&
         probes.every(({ state }) => state === "held" || state === "unshown") &&
         usability.every(({ state }) => state !== "fails"),
     )

@@ -115,8 +115,14 @@ export function conclusion(results: readonly TargetResult[]): string {
   const absent = results.length - tried.length;
   const tail = absent === 0 ? "" : `; ${count(absent, "driver")} not here`;
   const drivers = count(tried.length, "driver");
+  const unshown = tried.flatMap(({ probes }) => probes).filter(({ state }) => state === "unshown").length;
+  const but = unshown === 0 ? "" : `, ${count(unshown, "probe")} not shown`;
+  const shown = tried.every(
+    ({ probes }) => probes.length === 0 || probes.some(({ state }) => state === "held"),
+  );
+  if (failures === 0 && !shown) return `nothing was shown, in ${drivers}${but}${tail}`;
   return failures === 0
-    ? `everything that was tried holds, in ${drivers}${tail}`
+    ? `everything that was shown holds, in ${drivers}${but}${tail}`
     : `${count(failures, "probe")} failed, in ${drivers}${tail}`;
 }
 

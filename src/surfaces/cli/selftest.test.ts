@@ -44,7 +44,7 @@ describe("callgate selftest", { concurrency: 2 }, () => {
     );
     assert.match(out, /^links\n {2}✓ dot-dot +goes up from its working directory\n/m);
     assert.match(out, /^bubblewrap, process: 1 held, 0 open/m);
-    assert.match(err, /^✓ everything that was tried holds, in 1 driver\n$/);
+    assert.match(err, /^✓ everything that was shown holds, in 1 driver\n$/);
   });
 
   it("refuses names that nothing has, with those there are", async (test) => {

@@ -31,6 +31,9 @@ export interface Parts {
 }
 
 /** A container of an OCI runtime that is itself the first process of a namespace: what ends it ends everything. */
+/** How the launcher's child ends where it could not become the tool (`native/launch.c`). */
+const EXIT_NOT_STARTED = 126;
+
 export class OciCell implements Cell {
   readonly exited: Promise<number | null>;
   readonly #parts: Parts;
@@ -87,7 +90,9 @@ export class OciCell implements Cell {
   /** A runtime that ends before the tool did has lost it: nothing is known of the tool's end. */
   startFailure(): StartFailure | undefined {
     const { dialogue } = this.#seed;
-    if (dialogue.startFailure !== undefined) return dialogue.startFailure;
+    // Both come from the first process; one without the other is not believed.
+    if (dialogue.startFailure !== undefined && dialogue.toolEnd === EXIT_NOT_STARTED)
+      return dialogue.startFailure;
     if (dialogue.toolEnd !== undefined || this.#killed) return undefined;
     return {
       why: `was lost: ${this.#parts.runtime.name} ended before it did, with ${this.#code ?? "a signal"}`,

@@ -3,7 +3,7 @@ import { release } from "node:os";
 import type { Control, Controls } from "../../../contract/execution.ts";
 import type { Dialogue, InsideReport } from "../../dialogue.ts";
 import { mountsAsPlanned } from "../../evidence/mounts.ts";
-import { landlock, namespaces, network, probed, verified } from "../../evidence/process.ts";
+import { landlock, namespaces, network, probed } from "../../evidence/process.ts";
 import { FD } from "../../launcher.ts";
 import { readChildren, readMounts, readStatus } from "../../procfs.ts";
 import type { Expected } from "./evidence.ts";
@@ -66,7 +66,7 @@ function kinds({ sentry, gofer }: Servants, { facts }: InsideReport): Control {
   const own = [sentry, gofer].map((pid) => namespaces(pid, SERVANT_NAMESPACES));
   const apart = own.every((control) => control.state === "enforced");
   const isGuest = GUEST_KERNEL.test(kernel) && !release().startsWith("4.4.0");
-  return verified(
+  return probed(
     apart && isGuest,
     `guest kernel ${kernel.split(" ")[0]}, host ${release()}; sentry: ${own[0]?.evidence}`,
   );
@@ -87,7 +87,7 @@ function seccomp(
 
 function noNewPrivs({ statuses }: Servants, { facts }: InsideReport): Control {
   const outside = statuses.map((status) => status.get("NoNewPrivs"));
-  return verified(
+  return probed(
     outside.every((value) => value === "1") && facts.get("nnp") === "1",
     `sentry and gofer ${outside.join(", ")}; inside ${facts.get("nnp")}`,
   );
@@ -114,7 +114,7 @@ function user({ statuses }: Servants, { facts }: InsideReport, { identity }: Exp
   const ids = statuses.flatMap((status) => (status.get("Uid") ?? "").split(/\s+/).map(Number));
   const { uid, gid } = identity.inside;
   const isInside = facts.get("uid") === `${uid} ${uid} ${gid} ${gid}`;
-  return verified(
+  return probed(
     isInside && ids.length === 8 && ids.every((id) => id === asked.uid && id !== 0),
     `sentry and gofer host uid ${[...new Set(ids)].join(", ")}; inside ${facts.get("uid")}`,
   );

@@ -175,6 +175,12 @@ function kernelMounts({ limits }: Profile): readonly unknown[] {
   ];
 }
 
+/** The working folder where nothing is granted of it and a scratch folder of the guest's covers it. */
+function lostFolder({ files: { read, write }, workingDirectory: folder }: Profile): readonly string[] {
+  const isCovered = ["/tmp", INSIDE.home].some((scratch) => folder !== scratch && isWithin(folder, scratch));
+  return isCovered && ![...read, ...write].some((grant) => isWithin(folder, grant)) ? [folder] : [];
+}
+
 /**
  * gVisor serves the root through its gofer, read-only as a whole: what may be written is mounted beside it, and scratch
  * space lies in the sentry's own memory.
@@ -189,6 +195,12 @@ function guestMounts(profile: Profile, grants: readonly string[]): readonly unkn
       type: "tmpfs",
       source: "tmpfs",
       options,
+    })),
+    ...lostFolder(profile).map((path) => ({
+      destination: path,
+      type: "bind",
+      source: `${STAGED.root}${path}`,
+      options: ["rbind", "ro", "nosuid", "nodev"],
     })),
     ...grants.map((path) => ({
       destination: path,

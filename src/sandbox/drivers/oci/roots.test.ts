@@ -91,6 +91,20 @@ describe("a root file system that cannot be used is refused by name, before anyt
     assert.throws(asked, { code: "ERR_USAGE", message: /\.env` lies in it/ });
   });
 
+  test("one that lies in what is to be hidden, as a folder and as a layout", async () => {
+    await using bench = openOciBench("runc");
+    bench.makeFolder("secret");
+    bench.makeFolder("secret/root");
+    for (const text of ["folder:secret/root", "folder:secret", "oci:secret/root"]) {
+      const files = { read: ["."], write: [], hide: ["secret"] };
+      const asked = (): unknown => bench.profile({ root: parseRoot(text), files });
+      assert.throws(asked, { code: "ERR_USAGE", message: /it lies in `.*secret`/ }, text);
+    }
+    assert.throws(() => bench.profile({ root: parseRoot("folder:/dev/shm") }), {
+      message: /it lies in `\/dev`/,
+    });
+  });
+
   test("one with a link where something has to lie", async () => {
     await using bench = openOciBench("runc");
     const root = bench.makeFolder("root");

@@ -66,7 +66,10 @@ const RUNSC: Runtime = {
   ownKernel: true,
   // What only the guest's kernel knows is asked inside.
   evidence: verifiedBut({
+    namespaces: "probed",
     seccomp: "probed",
+    no_new_privs: "probed",
+    user: "probed",
     capabilities: "probed",
     read_only_root: "probed",
     environment: "probed",
