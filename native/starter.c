@@ -36,7 +36,7 @@ enum { ABOVE = 128 };
 
 struct child {
   pid_t pid;
-  char id[24];
+  char id[40];
 };
 
 static struct child children[CHILDREN_MAX];
@@ -66,6 +66,11 @@ static int connect_to(const char *path) {
   return fd;
 }
 
+static int blocking(int fd) {
+  if (fd >= 0 && fcntl(fd, F_SETFL, 0) != 0) return close(fd), -1;
+  return fd;
+}
+
 struct opened {
   int fd[FD_MAX];
 };
@@ -77,8 +82,9 @@ static bool open_one(struct opened *opened, char *word, const char *id) {
   if (how == word || target >= FD_MAX || opened->fd[target] >= 0) return errno = EINVAL, false;
   int fd = -1;
   switch (*how) {
-    case 'r': fd = open(how + 1, O_RDONLY | O_CLOEXEC); break;
-    case 'w': fd = open(how + 1, O_WRONLY | O_CLOEXEC); break;
+    /* A pipe whose other end is gone must not hold up everybody else's starts. */
+    case 'r': fd = blocking(open(how + 1, O_RDONLY | O_CLOEXEC | O_NONBLOCK)); break;
+    case 'w': fd = blocking(open(how + 1, O_WRONLY | O_CLOEXEC | O_NONBLOCK)); break;
     case 's': fd = connect_to(how + 1); break;
     case '=': {
       unsigned long source = strtoul(how + 1, NULL, 10);

@@ -1,4 +1,5 @@
 import canonicalize from "canonicalize";
+import { EXEC_TOOL } from "./catalog/builtin.ts";
 import { TIER_MINIMUMS } from "./contract/tier.ts";
 import type { GateParts } from "./gate.ts";
 import { profileDigest } from "./gate-steps.ts";
@@ -21,8 +22,11 @@ export function pooledSandboxes(reports: string, pool: Pool = new Pool()): Sandb
   return {
     open: async (driver, profile, { tool, call }) => {
       if (!TIER_MINIMUMS[tool.tier].pooled || !mayWait(profile)) return await openNow(driver, profile);
-      const slot = canonicalize([call.caller, tool.digest, driver.name]) ?? "";
-      return await pool.take(driver, profile, { slot, profileDigest: profileDigest(profile) });
+      const digest = profileDigest(profile);
+      // One tool that stands for every command: what one of them needs says nothing of another.
+      const kind = tool === EXEC_TOOL ? digest : "";
+      const slot = canonicalize([call.caller, tool.digest, driver.name, kind]) ?? "";
+      return await pool.take(driver, profile, { slot, profileDigest: digest });
     },
     restock: () => {
       pool.restock();

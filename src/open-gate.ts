@@ -81,9 +81,11 @@ export async function openGateOn(loaded: LoadedProject, life: "worker" | "one-sh
       poolStats: sandboxes.stats,
       checkOutput: (tool, execution) => checkOutput(tool, execution),
       close: async () => {
-        await sandboxes[Symbol.asyncDispose]();
-        for (const driver of drivers) await driver[Symbol.asyncDispose]();
-        await log.close();
+        // Last in, first out; one that cannot be closed does not keep the others open.
+        await using all = new AsyncDisposableStack();
+        all.defer(() => log.close());
+        for (const driver of drivers) all.use(driver);
+        all.use(sandboxes);
       },
     });
   } catch (error) {

@@ -93,14 +93,22 @@ export class CellSandbox implements Sandbox {
     const { stdin, stdout, stderr } = cell.attach();
     const streams = [output.follow("stdout", stdout), output.follow("stderr", stderr)];
     const input = feed(stdin, command.stdin, limits.inputBytes, () => watch.end("input"));
-    cell.letGo(request);
-    const code = await cell.exited;
-    const wallMs = performance.now() - started;
-    cell.kill();
-    await cell.cleared();
-    await within(CLEAR_MS_MAX, Promise.all(streams.map((stream) => stream.ended)));
-    // Pipes go to other calls after this one: nothing may be left that still writes to them or reads from them.
-    await Promise.all([input.close(), ...streams.map((stream) => stream.stop())]);
+    let code: number | null = null;
+    let wallMs = 0;
+    let isOver = false;
+    try {
+      cell.letGo(request);
+      code = await endOf(cell, watch);
+      wallMs = performance.now() - started;
+    } finally {
+      watch.settle();
+      cell.kill();
+      await cell.cleared();
+      const ended = Promise.all(streams.map((stream) => stream.ended)).then(() => true);
+      isOver = (await within(CLEAR_MS_MAX, ended)) === true;
+      // Pipes go to other calls after this one: nothing may be left that still writes to them or reads from them.
+      await Promise.all([input.close(), ...streams.map((stream) => stream.stop())]);
+    }
     const ran = { ...output.result(), usage: { wallMs, ...cell.group.usage() } };
     const refused = cell.explanation?.denials(code) ?? [];
     const reason = watch.reason() ?? (this.#metCpuRlimit(code) ? "cpu" : null);
@@ -110,6 +118,9 @@ export class CellSandbox implements Sandbox {
     }
     const failure = cell.startFailure() ?? cell.explanation?.startFailure(code);
     if (failure !== undefined) return unstarted(command, failure);
+    // Nobody saw its end, or something of it is left: what it did is unknown, and is not called its own doing.
+    if (code === null || !isOver)
+      throw new GateError("ERR_INTERNAL", "the sandbox was lost before the tool's end was seen");
     const ended = exitOf(code);
     return {
       outcome: "exited",
@@ -135,9 +146,14 @@ export class CellSandbox implements Sandbox {
   }
 }
 
+/** The tool's end; or, where it was killed and does not go, null in the time that a kill may take. */
+async function endOf(cell: Cell, watch: Watch): Promise<number | null> {
+  const first = await Promise.race([cell.exited, watch.ended.then(() => undefined)]);
+  return first === undefined ? ((await within(CLEAR_MS_MAX, cell.exited)) ?? null) : first;
+}
+
 /** A sandbox's init reports a signal as 128 and its number, so a tool that exits so itself reads the same. */
-function exitOf(code: number | null): { readonly exitCode: number; readonly signal: NodeJS.Signals | null } {
-  const exitCode = code ?? 128 + os.signals.SIGKILL;
+function exitOf(exitCode: number): { readonly exitCode: number; readonly signal: NodeJS.Signals | null } {
   const signal = Object.entries(os.signals).find(([, number]) => 128 + number === exitCode)?.[0];
   return { exitCode, signal: (signal ?? null) as NodeJS.Signals | null };
 }

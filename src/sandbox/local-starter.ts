@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, constants, openSync } from "node:fs";
+import { constants as os } from "node:os";
 import type { Duplex, Readable } from "node:stream";
 import { strayDescriptors } from "./procfs.ts";
 import type { Started, Starter, StartSpec } from "./starter.ts";
@@ -35,7 +36,7 @@ export class LocalStarter implements Starter {
 async function startedChild(child: ChildProcess, channel: number, aside: number): Promise<Started> {
   const exited = new Promise<number | null>((done) => {
     child.on("error", () => done(null));
-    child.on("exit", (code) => done(code));
+    child.on("exit", (code, signal) => done(signal === null ? code : 128 + os.signals[signal]));
   });
   const voices = [child.stdio[channel] as Duplex, child.stdio[aside] as Readable] as const;
   for (const voice of voices) voice.on("error", () => {}); // it died; its exit says so

@@ -1,15 +1,21 @@
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { closeSync, constants, mkdirSync, openSync, readdirSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { GateError } from "../contract/errors.ts";
+import { within } from "./deadline.ts";
 import { errnoName } from "./dialogue.ts";
 import { isAlive } from "./procfs.ts";
 import type { Started, Starter, StartSpec } from "./starter.ts";
 
 /** How long the starter may take over one start before it counts as broken. */
 const START_MS_MAX = 5_000;
+/** How long it may take to end once its channel is closed. */
+const CLOSE_MS_MAX = 2_000;
+/** Nobody else who reaches the socket can guess one. */
+const ID_BYTES = 16;
 const ID_LINE_BYTES_MAX = 64;
 
 /** What is known of one start while it is under way. */
@@ -17,6 +23,8 @@ interface Pending {
   readonly started: PromiseWithResolvers<number>;
   readonly channel: PromiseWithResolvers<Socket>;
   readonly exited: PromiseWithResolvers<number | null>;
+  /** The process that it is a child of. */
+  readonly by: Running;
   alive: boolean;
   /** Handed to whoever asked: one that ends before that is still told of. */
   handed: boolean;
@@ -28,7 +36,8 @@ export class NativeStarter implements Starter {
   readonly #folder: string;
   readonly #pending = new Map<string, Pending>();
   #running: Promise<Running> | undefined;
-  #made = 0;
+  /** What `#running` gave last. */
+  #current: Running | undefined;
 
   constructor(program: string, folder: string) {
     this.#program = program;
@@ -38,14 +47,18 @@ export class NativeStarter implements Starter {
   }
 
   async start({ argv, files, channel, aside }: StartSpec): Promise<Started> {
-    this.#running ??= this.#run();
+    this.#running ??= this.#run().catch((error) => {
+      this.#running = undefined; // what was in the way may be gone next time
+      throw error;
+    });
     const running = await this.#running;
-    this.#made += 1;
-    const id = String(this.#made);
+    this.#current = running;
+    const id = randomBytes(ID_BYTES).toString("hex");
     const pending: Pending = {
       started: Promise.withResolvers(),
       channel: Promise.withResolvers(),
       exited: Promise.withResolvers(),
+      by: running,
       alive: true,
       handed: false,
     };
@@ -54,7 +67,11 @@ export class NativeStarter implements Starter {
     running.hold(true);
     const opening = [...files].map(([fd, { path, access }]) => `${fd}${access}${path}`);
     running.ask([id, ...opening, `${channel}s${SOCKET}`, `${aside}=${channel}`, "!", ...argv]);
-    const late = setTimeout(() => this.#fail(pending, "the starter does not answer"), START_MS_MAX);
+    const late = setTimeout(() => {
+      this.#fail(pending, "the starter does not answer");
+      running.abandon();
+      if (this.#current === running) this.#running = undefined;
+    }, START_MS_MAX);
     try {
       const pid = await pending.started.promise;
       const socket = await pending.channel.promise;
@@ -101,19 +118,29 @@ export class NativeStarter implements Starter {
       child.on("error", () => done());
       child.on("exit", () => done());
     });
-    void ended.then(() => this.#lost());
+    const tidy = async (): Promise<void> => {
+      await server.close();
+      rmSync(folder, { recursive: true, force: true });
+    };
     child.unref();
-    return {
+    const running: Running = {
       hold: (held) => void (held ? (channel as Socket).ref() : (channel as Socket).unref()),
       ask: (words) => void channel.write([...words.map((word) => `${word}\0`), "\0"].join("")),
+      abandon: () => void child.kill("SIGKILL"),
       close: async () => {
         child.ref();
         channel.end();
+        await within(CLOSE_MS_MAX, ended);
+        child.kill("SIGKILL");
         await ended;
-        await server.close();
-        rmSync(folder, { recursive: true, force: true });
+        await tidy();
       },
     };
+    void ended.then(async () => {
+      this.#lost(running);
+      await tidy();
+    });
+    return running;
   }
 
   /** A started process is known by the first line it is given to say. */
@@ -126,7 +153,7 @@ export class NativeStarter implements Starter {
       if (end < 0 && text.length < ID_LINE_BYTES_MAX) return;
       socket.off("data", onData);
       socket.pause();
-      const pending = this.#pending.get(/^I (\d+)$/.exec(text.toString("latin1", 0, end))?.[1] ?? "");
+      const pending = this.#pending.get(/^I ([0-9a-f]+)$/.exec(text.toString("latin1", 0, end))?.[1] ?? "");
       if (pending === undefined) return void socket.destroy();
       if (end + 1 < text.length) socket.unshift(text.subarray(end + 1));
       pending.channel.resolve(socket);
@@ -165,10 +192,13 @@ export class NativeStarter implements Starter {
   }
 
   /** The starter ended, and what it had started was killed with it. The next start has a new one. */
-  #lost(): void {
-    this.#running = undefined;
-    for (const pending of this.#pending.values()) this.#fail(pending, "the starter ended");
-    this.#pending.clear();
+  #lost(running: Running): void {
+    const mine = [...this.#pending].filter(([, pending]) => pending.by === running);
+    for (const [id, pending] of mine) {
+      this.#fail(pending, "the starter ended");
+      this.#pending.delete(id);
+    }
+    if (this.#current === running) this.#running = undefined;
   }
 }
 
@@ -176,13 +206,21 @@ interface Running {
   /** Whether it keeps this process from ending. */
   hold(held: boolean): void;
   ask(words: readonly string[]): void;
+  /** It does not do its work: it and all that it started end, and the next start has a new one. */
+  abandon(): void;
   close(): Promise<void>;
 }
 
 const SOCKET = "s";
 const PREFIX = "starter-";
 
-/** Listens in a folder by way of its descriptor: a socket's own path may have no more than 107 bytes (unix(7)). */
+/** unix(7): a socket's path, with the byte that ends it. */
+const SOCKET_PATH_BYTES_MAX = 107;
+
+/**
+ * By its own path where that is short enough, so that every gateway knows it for a socket of the host; else by way of
+ * the folder's descriptor.
+ */
 async function listen(
   folder: string,
   onSocket: (socket: Socket) => void,
@@ -191,11 +229,18 @@ async function listen(
   const server: Server = createServer(onSocket);
   await new Promise<void>((done, fail) => {
     server.once("error", fail);
-    server.listen(`/proc/self/fd/${fd}/${SOCKET}`, done);
+    const path = join(folder, SOCKET);
+    server.listen(
+      Buffer.byteLength(path) <= SOCKET_PATH_BYTES_MAX ? path : `/proc/self/fd/${fd}/${SOCKET}`,
+      done,
+    );
   });
   server.unref();
+  let isOpen = true;
   return {
     close: async () => {
+      if (!isOpen) return;
+      isOpen = false;
       server.ref();
       await new Promise<void>((done) => server.close(() => done()));
       closeSync(fd);

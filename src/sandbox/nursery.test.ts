@@ -72,6 +72,9 @@ test("what could not be made ahead is made, or fails, for the one who asks", asy
   await assert.rejects(nursery.take(), /no room/);
   failing.on = false;
   assert.equal((await nursery.take()).number, 0);
+  await nextTurn();
+  await nextTurn();
+  assert.equal((await nursery.take()).number, 1); // and it is filled again
 });
 
 test("closing it ends what is left, and nothing is made afterwards", async () => {

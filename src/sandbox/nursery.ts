@@ -29,10 +29,10 @@ export class Nursery<T extends Sprout> implements AsyncDisposable {
 
   /** One that was ready, or a new one. @throws what making it throws. */
   async take(): Promise<T> {
+    setImmediate(() => this.#fill());
     for (let next = this.#ready.shift(); next !== undefined; next = this.#ready.shift()) {
       const one = await next.catch(() => undefined); // the caller makes one itself, and gets the error if there is one
       if (one === undefined) continue;
-      setImmediate(() => this.#fill());
       if (one.alive) return one;
       await this.#terms.discard(one);
     }

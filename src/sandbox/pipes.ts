@@ -7,6 +7,7 @@ import {
   openSync,
   readdirSync,
   renameSync,
+  rmSync,
   unlinkSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -20,7 +21,10 @@ const BATCH = 6;
 /** One real pipe, held by this process until it is given back. */
 export interface Pipe {
   readonly path: string;
+  /** For the next call: nobody holds an end of it any more. */
   release(): void;
+  /** Somebody may: no other call is given it. */
+  retire(): void;
 }
 
 /**
@@ -55,7 +59,11 @@ export class PipeStore {
     for (let name = this.#spare.pop(); name !== undefined; name = this.#spare.pop()) {
       const held = join(this.#folder, `held-${process.pid}-${name.slice("free-".length)}`);
       if (!tryRename(join(this.#folder, name), held)) continue;
-      return { path: held, release: () => this.#giveBack(held, name) };
+      return {
+        path: held,
+        release: () => this.#giveBack(held, name),
+        retire: () => rmSync(held, { force: true }),
+      };
     }
     return undefined;
   }
@@ -112,8 +120,13 @@ export function gatewayReads(path: string): number {
  */
 export function gatewayWrites(path: string): { readonly fd: number; readonly childHasIt: () => void } {
   const held = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  const fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
-  return { fd, childHasIt: () => closeSync(held) };
+  try {
+    const fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+    return { fd, childHasIt: () => closeSync(held) };
+  } catch (error) {
+    closeSync(held);
+    throw error;
+  }
 }
 
 function list(folder: string): string[] {

@@ -16,6 +16,7 @@ export interface PoolReporter extends Disposable {
 export function reportPool(folder: string, stats: () => PoolStats): PoolReporter {
   const path = join(folder, `${process.pid}.json`);
   let due: NodeJS.Timeout | undefined;
+  let isOver = false;
   const write = (): void => {
     due = undefined;
     try {
@@ -28,9 +29,10 @@ export function reportPool(folder: string, stats: () => PoolStats): PoolReporter
   };
   return {
     note: () => {
-      due ??= setTimeout(write, REPORT_MS).unref();
+      if (!isOver) due ??= setTimeout(write, REPORT_MS).unref();
     },
     [Symbol.dispose]: () => {
+      isOver = true;
       clearTimeout(due);
       for (const left of [path, `${path}.new`]) rmSync(left, { force: true });
     },

@@ -38,7 +38,8 @@ export class Seed {
   readonly #ends: Ends;
   readonly #entered: Promise<void>;
   #written = 0;
-  #attached = false;
+  /** Standard output and error, once they are read. */
+  #attached: readonly Socket[] | undefined;
 
   private constructor(parts: SeedParts, started: Started, ends: Ends) {
     this.group = parts.group;
@@ -59,8 +60,10 @@ export class Seed {
       opened.push(fd);
       return fd;
     };
+    let childHasIt = (): void => {};
     try {
       const stdin = gatewayWrites(input.path);
+      childHasIt = stdin.childHasIt;
       const ends = {
         stdin: keep(stdin.fd),
         stdout: keep(gatewayReads(output.path)),
@@ -72,12 +75,13 @@ export class Seed {
       try {
         return new Seed(parts, await parts.starter.start(startSpec(parts)), ends);
       } finally {
-        stdin.childHasIt();
         unlinkSync(parts.requestPath);
       }
     } catch (error) {
       for (const fd of opened) closeSync(fd);
       throw error;
+    } finally {
+      childHasIt();
     }
   }
 
@@ -127,13 +131,10 @@ export class Seed {
   }
 
   attach(): Streams {
-    this.#attached = true;
     const reading = (fd: number): Socket => new Socket({ fd, readable: true, writable: false });
-    return {
-      stdin: new Socket({ fd: this.#ends.stdin, readable: false, writable: true }),
-      stdout: reading(this.#ends.stdout),
-      stderr: reading(this.#ends.stderr),
-    };
+    const [stdout, stderr] = [reading(this.#ends.stdout), reading(this.#ends.stderr)];
+    this.#attached = [stdout, stderr];
+    return { stdin: new Socket({ fd: this.#ends.stdin, readable: false, writable: true }), stdout, stderr };
   }
 
   /** What it has written to standard error so far. */
@@ -149,9 +150,19 @@ export class Seed {
   /** Gives everything back, once its process is gone. @returns the removal of its group, off the path. */
   discard(): Promise<void> {
     this.#started.channel.destroy();
-    for (const fd of this.#attached ? [this.#ends.request] : Object.values(this.#ends)) closeSync(fd);
-    for (const pipe of this.#parts.pipes) pipe.release();
+    const isUnread = this.#attached === undefined;
+    for (const fd of isUnread ? Object.values(this.#ends) : [this.#ends.request]) closeSync(fd);
+    const giveBack = this.#isAtRest() ? "release" : "retire";
+    for (const pipe of this.#parts.pipes) pipe[giveBack]();
     return this.group.remove();
+  }
+
+  /** Both outputs were read to their end, so nobody writes to them any more, and whoever wrote is gone. */
+  #isAtRest(): boolean {
+    return (
+      this.#attached === undefined ||
+      this.#attached.every(({ closed, readableEnded }) => closed && readableEnded)
+    );
   }
 
   async #enter(): Promise<void> {

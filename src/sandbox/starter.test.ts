@@ -175,6 +175,37 @@ describe("only the native starter", {
     rmSync(folder, { recursive: true });
   });
 
+  test("one that stands still is given up: the start fails, closing ends, and nothing of it is left", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "callgate-starter-"));
+    const spec: StartSpec = { argv: ["/bin/sh", "-c", "exit 5"], files: new Map(), channel: 3, aside: 4 };
+    const descriptors = readdirSync("/proc/self/fd").length;
+    {
+      await using starter = createStarter(folder);
+      assert.equal(await ended(await starter.start(spec)), 5);
+      const [own] = readChildren(process.pid).filter((pid) =>
+        readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("starter-"),
+      );
+      process.kill(own ?? 0, "SIGSTOP");
+      await assert.rejects(starter.start(spec), /does not answer/);
+      assert.equal(await ended(await starter.start(spec)), 5);
+    }
+    assert.deepEqual(readdirSync(folder), []);
+    assert.ok(readdirSync("/proc/self/fd").length <= descriptors);
+    rmSync(folder, { recursive: true });
+  });
+
+  test("what was in the way once is tried again", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "callgate-starter-"));
+    await using starter = createStarter(join(folder, "run"));
+    rmSync(join(folder, "run"), { recursive: true });
+    writeFileSync(join(folder, "run"), "in the way");
+    const spec: StartSpec = { argv: ["/bin/sh", "-c", "exit 5"], files: new Map(), channel: 3, aside: 4 };
+    await assert.rejects(starter.start(spec));
+    rmSync(join(folder, "run"));
+    assert.equal(await ended(await starter.start(spec)), 5);
+    rmSync(folder, { recursive: true });
+  });
+
   test("the gateway ends by itself once nothing is under way", () => {
     const folder = mkdtempSync(join(tmpdir(), "callgate-starter-"));
     const module = new URL("./starter.ts", import.meta.url).href;

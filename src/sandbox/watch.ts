@@ -16,6 +16,7 @@ export class Watch implements Disposable {
   readonly #poll: NodeJS.Timeout;
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort = (): void => this.end("abort");
+  readonly #ended = Promise.withResolvers<void>();
   #reason: KilledBy | null = null;
 
   constructor(limits: Limits, group: LimitGroup, kill: () => void, signal?: AbortSignal) {
@@ -32,6 +33,19 @@ export class Watch implements Disposable {
     if (this.#reason !== null) return;
     this.#reason = reason;
     this.#kill();
+    this.#ended.resolve();
+  }
+
+  /** Resolves when it has ended the tool; never where the tool ended by itself. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  /** The tool is over: from now on no time and nobody ends it, though a limit it has met still counts. */
+  settle(): void {
+    clearTimeout(this.#wall);
+    clearInterval(this.#poll);
+    this.#signal?.removeEventListener("abort", this.#onAbort);
   }
 
   /** Why it was ended; a limit met in the last moments counts too. */
@@ -41,9 +55,7 @@ export class Watch implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    clearTimeout(this.#wall);
-    clearInterval(this.#poll);
-    this.#signal?.removeEventListener("abort", this.#onAbort);
+    this.settle();
   }
 
   #look(): void {

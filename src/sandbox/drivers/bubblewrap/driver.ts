@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { GateError } from "../../../contract/errors.ts";
 import type { Digest } from "../../../contract/ids.ts";
 import type { Profile } from "../../../contract/profile.ts";
-import { CellSandbox } from "../../cell.ts";
+import { CellSandbox, CLEAR_MS_MAX } from "../../cell.ts";
+import { within } from "../../deadline.ts";
 import {
   type Diagnosis,
   type Driver,
@@ -178,7 +179,7 @@ export class BubblewrapDriver implements Driver {
 
   #uproot(seed: Seed): void {
     seed.kill();
-    this.#track(seed.exited.then(() => seed.discard()));
+    this.#track(within(CLEAR_MS_MAX, seed.exited).then(() => seed.discard()));
   }
 
   /** The filter that bubblewrap loads; a run that explains has another, and a supervisor. */
@@ -200,7 +201,7 @@ export class BubblewrapDriver implements Driver {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#nursery[Symbol.asyncDispose]();
-    await Promise.all(this.#removals);
+    while (this.#removals.size > 0) await Promise.all(this.#removals);
     await this.#starter[Symbol.asyncDispose]();
   }
 
@@ -240,5 +241,3 @@ function buildError(cause: unknown): GateError {
     remedy: "run `callgate doctor`",
   });
 }
-
-/** A link that leads nowhere is absent: bubblewrap would make its target, on the host, to have something to cover. */
