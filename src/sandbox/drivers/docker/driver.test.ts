@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { chownSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { KilledBy } from "../../../contract/execution.ts";
 import type { Limits } from "../../../contract/profile.ts";
 import { UNCHECKED } from "../../sandbox.fixture.ts";
@@ -109,6 +110,8 @@ describe("a call in a Docker container", { skip: missing ?? false }, () => {
     await bench.run(["sh", "-c", `(setsid sh -c 'sleep ${marker} >/dev/null 2>&1 &'); exit 0`]);
     assert.deepEqual(processesNaming(marker), []);
     await bench.driver[Symbol.asyncDispose]();
+    // The daemon lists one that it is removing for a moment more.
+    for (let tries = 0; (await daemon.containers()).length > 0 && tries < 200; tries += 1) await sleep(10);
     assert.deepEqual(await daemon.containers(), []);
     assert.deepEqual(
       readdirSync(bench.folder).filter((name) => name.startsWith("cell-")),
