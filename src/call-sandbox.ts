@@ -2,7 +2,6 @@ import canonicalize from "canonicalize";
 import { EXEC_TOOL } from "./catalog/builtin.ts";
 import { TIER_MINIMUMS } from "./contract/tier.ts";
 import type { GateParts } from "./gate.ts";
-import { profileDigest } from "./gate-steps.ts";
 import { mayWait, openNow, Pool } from "./sandbox/pool.ts";
 import { reportPool } from "./sandbox/pool-report.ts";
 
@@ -20,9 +19,8 @@ export interface SandboxSource extends AsyncDisposable {
 export function pooledSandboxes(reports: string, pool: Pool = new Pool()): SandboxSource {
   const reporter = reportPool(reports, () => pool.stats());
   return {
-    open: async (driver, profile, { tool, call }) => {
+    open: async (driver, profile, digest, { tool, call }) => {
       if (!TIER_MINIMUMS[tool.tier].pooled || !mayWait(profile)) return await openNow(driver, profile);
-      const digest = profileDigest(profile);
       // One tool that stands for every command: what one of them needs says nothing of another.
       const kind = tool === EXEC_TOOL ? digest : "";
       const slot = canonicalize([call.caller, tool.digest, driver.name, kind]) ?? "";

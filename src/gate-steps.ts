@@ -50,13 +50,13 @@ export function profileDigest(profile: Profile): Digest {
 /** What exactly may run: what was judged is what runs, and a capability holds for this digest only. */
 export function requestDigest(
   { tool, call, command }: PreparedCall,
-  profile: Profile,
+  profile: Digest,
   permit: Permit,
 ): Digest {
   return digestOf(
     canonical({
       tool: tool.digest,
-      profile: profileDigest(profile),
+      profile,
       input: call.input,
       argv: command.argv,
       caller: call.caller,

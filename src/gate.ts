@@ -5,7 +5,7 @@ import type { CallContext, ToolCall } from "./contract/call.ts";
 import type { Decision, Permit } from "./contract/decision.ts";
 import { GateError } from "./contract/errors.ts";
 import type { Execution } from "./contract/execution.ts";
-import { type CallId, newCallId } from "./contract/ids.ts";
+import { type CallId, type Digest, newCallId } from "./contract/ids.ts";
 import type { JsonObject } from "./contract/json.ts";
 import type { Profile } from "./contract/profile.ts";
 import type { CallResult } from "./contract/result.ts";
@@ -75,7 +75,12 @@ export interface GateParts {
   /** Private copies of what a profile with staged writes opens for writing; undefined where none are staged. */
   readonly stage: (id: CallId, profile: Profile) => Promise<StagedWrites | undefined>;
   /** One that was built ahead for this very caller, tool and profile, where its tier allows that, or a new one. */
-  readonly openSandbox: (driver: Driver, profile: Profile, prepared: PreparedCall) => Promise<Taken>;
+  readonly openSandbox: (
+    driver: Driver,
+    profile: Profile,
+    profileDigest: Digest,
+    prepared: PreparedCall,
+  ) => Promise<Taken>;
   /** A call is over: what the next ones need may be built now. */
   readonly restock: () => void;
   readonly poolStats: () => PoolStats | null;
@@ -118,14 +123,20 @@ export class Gate implements AsyncDisposable {
       const permit = permitted(asked.decision);
       // Stage 2, capability: may this caller?
       const profile = this.#parts.profileOf(asked.prepared, permit);
-      const digest = requestDigest(asked.prepared, profile, permit);
+      const confinement = profileDigest(profile);
+      const digest = requestDigest(asked.prepared, confinement, permit);
       const admission = admit(this.#parts.session, asked.prepared.call, permit, digest);
       if (!admission.admitted)
         throw new GateError(admission.code, admission.message, { remedy: admission.remedy });
       // Stage 3, sandbox: built and inspected before anything of the tool is in it.
       const driver = selectDriver(profile, this.#parts.drivers);
       await using staged = await this.#parts.stage(asked.id, profile);
-      const taken = await this.#parts.openSandbox(onCopies(driver, staged), profile, asked.prepared);
+      const taken = await this.#parts.openSandbox(
+        onCopies(driver, staged),
+        profile,
+        confinement,
+        asked.prepared,
+      );
       await using sandbox = taken.sandbox;
       const controls = await sandbox.inspect();
       requireControls(asked.prepared.tool, controls, taken.spoiled);
@@ -135,7 +146,7 @@ export class Gate implements AsyncDisposable {
       const opened = {
         driver: driver.name,
         isolation: profile.isolation,
-        profileDigest: profileDigest(profile),
+        profileDigest: confinement,
         controls,
         waitedMs: taken.waitedMs,
       };

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freshSandboxes, pooledSandboxes } from "../src/call-sandbox.ts";
+import { digestOf } from "../src/contract/ids.ts";
 import type { Tier } from "../src/contract/tier.ts";
 import type { Gate, PreparedCall } from "../src/gate.ts";
 import { openGate } from "../src/index.ts";
@@ -112,7 +113,7 @@ describe("what never waits", () => {
     test(`${tier}: ${builds === 1 ? "only the one for the call" : "one more is built behind the call"}`, async () => {
       const opened: string[] = [];
       await using source = pooledSandboxes(join(tmpdir(), `callgate-pools-${process.pid}`));
-      await source.open(driver(opened), profile, prepared(tier));
+      await source.open(driver(opened), profile, digestOf("profile"), prepared(tier));
       source.restock();
       await sleep(1);
       assert.equal(opened.length, builds);
@@ -122,7 +123,7 @@ describe("what never waits", () => {
   test("a gate that makes one call has no pool", async () => {
     const opened: string[] = [];
     await using source = freshSandboxes();
-    await source.open(driver(opened), profile, prepared("low"));
+    await source.open(driver(opened), profile, digestOf("profile"), prepared("low"));
     source.restock();
     assert.deepEqual([opened.length, source.stats()], [1, null]);
   });

@@ -157,11 +157,11 @@ export class Seed {
     return this.group.remove();
   }
 
-  /** Both outputs were read to their end, so nobody writes to them any more, and whoever wrote is gone. */
+  /** Nobody holds an end any more: it ended before it was let in, or both outputs were read to their end. */
   #isAtRest(): boolean {
     return (
-      this.#attached === undefined ||
-      this.#attached.every(({ closed, readableEnded }) => closed && readableEnded)
+      (this.#attached === undefined && !this.alive) ||
+      this.#attached?.every(({ closed, readableEnded }) => closed && readableEnded) === true
     );
   }
 
