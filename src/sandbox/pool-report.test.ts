@@ -32,6 +32,11 @@ test("what waits is told to other processes while this one lives, and by nobody 
     assert.equal(readPoolReports(folder).length, 1);
   }
   assert.deepEqual(readdirSync(folder).toSorted(), ["999999999.json", "notes.txt"]);
+  const over = reportPool(folder, () => STATS);
+  over[Symbol.dispose]();
+  over.note(); // a call that ends while its gate is closed
+  await sleep(1_200);
+  assert.deepEqual(readdirSync(folder).toSorted(), ["999999999.json", "notes.txt"]);
   assert.deepEqual(readPoolReports(join(folder, "not-there")), []);
   rmSync(folder, { recursive: true });
 });
