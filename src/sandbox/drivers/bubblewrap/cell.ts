@@ -1,15 +1,15 @@
-import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { GateError } from "../../../contract/errors.ts";
 import type { Controls } from "../../../contract/execution.ts";
 import type { Digest } from "../../../contract/ids.ts";
 import type { Profile } from "../../../contract/profile.ts";
-import { type Cell, CLEAR_MS_MAX, type Streams } from "../../cell.ts";
+import type { Cell, Streams } from "../../cell.ts";
 import { within } from "../../deadline.ts";
 import type { StartFailure } from "../../dialogue.ts";
 import type { LimitGroup } from "../../limits/backend.ts";
-import { hasEnded, killProcess, readChildren, readStartTicks } from "../../procfs.ts";
+import { killProcess, readChildren, readStartTicks } from "../../procfs.ts";
 import type { Explanation } from "../../seccomp/notify.ts";
 import type { Seed } from "../../seed.ts";
+import { settledReading, untilEnded } from "../../settle.ts";
 import type { HostUser } from "../../user.ts";
 import { readEvidence } from "./evidence.ts";
 import type { Plan } from "./plan.ts";
@@ -17,10 +17,6 @@ import type { Plan } from "./plan.ts";
 const BWRAP = "/usr/bin/bwrap";
 /** How long a sandbox may take to be built before it counts as broken. */
 const BUILD_MS_MAX = 10_000;
-/** How long a sandbox that says it is ready may hold descriptors that it is about to close. */
-const SETTLE_MS_MAX = 1_000;
-/** How long the end of a namespace is looked for without pause. */
-const SPIN_MS_MAX = 3;
 
 /** What a sandbox is made of, beside the seed that becomes it. */
 export interface Parts {
@@ -72,18 +68,8 @@ export class BubblewrapCell implements Cell {
     return this.#seed.group;
   }
 
-  /**
-   * bubblewrap's init closes its descriptors, and bash puts its own back, a moment after the launcher has said that it
-   * is ready: what is read is read again until they have, and the last reading is the one that counts.
-   */
   async inspect(): Promise<Controls> {
-    const begun = performance.now();
-    for (;;) {
-      const controls = this.#read();
-      if (controls.descriptors.state === "enforced" || performance.now() - begun > SETTLE_MS_MAX)
-        return controls;
-      await nextTurn();
-    }
+    return await settledReading(() => this.#read());
   }
 
   get explanation(): Explanation | undefined {
@@ -111,13 +97,7 @@ export class BubblewrapCell implements Cell {
 
   /** Waits until the namespace's first process is gone: it goes last. */
   async cleared(): Promise<void> {
-    const begun = performance.now();
-    while (this.#initTicks !== undefined && !hasEnded(this.#init, this.#initTicks)) {
-      const waited = performance.now() - begun;
-      if (waited > CLEAR_MS_MAX) return;
-      // It is a matter of microseconds, unless many processes or much memory have to go.
-      await (waited < SPIN_MS_MAX ? nextTurn() : sleep(1));
-    }
+    await untilEnded(this.#init, this.#initTicks);
   }
 
   async dispose(): Promise<void> {

@@ -1,21 +1,17 @@
-import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { GateError } from "../../../contract/errors.ts";
 import type { Controls } from "../../../contract/execution.ts";
 import type { Profile } from "../../../contract/profile.ts";
-import { type Cell, CLEAR_MS_MAX, type Streams } from "../../cell.ts";
+import type { Cell, Streams } from "../../cell.ts";
 import { within } from "../../deadline.ts";
 import type { StartFailure } from "../../dialogue.ts";
 import type { LimitGroup } from "../../limits/backend.ts";
-import { hasEnded, killProcess, readChildren, readStartTicks } from "../../procfs.ts";
+import { killProcess, readChildren, readStartTicks } from "../../procfs.ts";
 import type { Seed } from "../../seed.ts";
+import { settledReading, untilEnded } from "../../settle.ts";
 import type { Runtime } from "./runtimes.ts";
 
 /** How long a sandbox may take to be built before it counts as broken. */
 const BUILD_MS_MAX = 20_000;
-/** How long a sandbox that says it is ready may hold what it is about to close. */
-const SETTLE_MS_MAX = 1_000;
-/** How long the end of a namespace is looked for without pause. */
-const SPIN_MS_MAX = 3;
 /** How long the last words on the control socket may take to arrive after the last process that held it is gone. */
 const LAST_WORDS_MS_MAX = 1_000;
 
@@ -69,13 +65,7 @@ export class OciCell implements Cell {
   }
 
   async inspect(): Promise<Controls> {
-    const begun = performance.now();
-    for (;;) {
-      const controls = this.#read();
-      if (controls.descriptors.state === "enforced" || performance.now() - begun > SETTLE_MS_MAX)
-        return controls;
-      await nextTurn();
-    }
+    return await settledReading(() => this.#read());
   }
 
   attach(): Streams {
@@ -108,12 +98,7 @@ export class OciCell implements Cell {
   }
 
   async cleared(): Promise<void> {
-    const begun = performance.now();
-    while (this.#runtimeTicks !== undefined && !hasEnded(this.#runtime, this.#runtimeTicks)) {
-      const waited = performance.now() - begun;
-      if (waited > CLEAR_MS_MAX) return;
-      await (waited < SPIN_MS_MAX ? nextTurn() : sleep(1));
-    }
+    await untilEnded(this.#runtime, this.#runtimeTicks);
   }
 
   async dispose(): Promise<void> {
