@@ -17,6 +17,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly folders: readonly string[];
   intent: { folders: ["contract"], why: "pure: a decision depends on what it is given" },
   capability: { folders: ["contract"], why: "stage 2 knows callers, not tools' insides" },
   sandbox: { folders: ["contract"], why: "stage 3 takes a capability and a profile, whoever made them" },
+  egress: { folders: ["contract"], why: "the edge of a sandbox's network: it takes rules, whoever made them" },
   audit: { folders: ["contract", "store"], why: "stage 4 reaches a database only through the store" },
   selftest: {
     folders: ["contract", "capability", "sandbox"],
@@ -27,7 +28,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly folders: readonly string[];
     why: "adapters: they ask the gate to act, and read what stages can explain",
   },
   gate: {
-    folders: ["contract", "config", "catalog", "intent", "capability", "sandbox", "audit"],
+    folders: ["contract", "config", "catalog", "intent", "capability", "sandbox", "egress", "audit"],
     why: "the files at the root of src join the stages; nothing else does",
   },
 };
@@ -38,7 +39,7 @@ const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   "node:sqlite": ["store"],
   commander: ["surfaces"],
   yaml: ["config"],
-  "node:child_process": ["sandbox", "selftest", "surfaces"],
+  "node:child_process": ["sandbox", "egress", "selftest", "surfaces"],
 };
 
 interface Edge {

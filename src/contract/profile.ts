@@ -1,3 +1,4 @@
+import type { Network } from "./network.ts";
 import type { Root } from "./root.ts";
 import type { IsolationClass } from "./tier.ts";
 
@@ -57,7 +58,7 @@ export interface Profile {
     /** What `write` opens is a private copy, applied after the tool's success. Then `protect` is refused, not mounted. */
     readonly staged?: true;
   };
-  readonly network: { readonly mode: "none" };
+  readonly network: Network;
   readonly environment: Readonly<Record<string, string>>;
   readonly workingDirectory: string;
   readonly limits: Limits;

@@ -37,7 +37,28 @@ export interface Diagnosis {
   readonly remedy?: string;
 }
 
+/** A network namespace that was made for this one sandbox, whose only ways out lead to the gate. */
+export interface JoinedNetwork {
+  /**
+   * Paths of its user and network namespaces (setns(2)), valid for as long as it is not closed. Both are the sandbox's
+   * user's: he may join the first and is then entitled to the second. What runs in the sandbox is in a user namespace
+   * of its own below, and has no right here.
+   */
+  readonly userNamespace: string;
+  readonly netNamespace: string;
+  /** Address of the resolver inside. */
+  readonly resolver: string;
+  /** `address:port` of every listener that the gate has in there; evidence finds these and no others. */
+  readonly listeners: readonly string[];
+  /** Variables of the tool beside its profile's: where authorities are found, what stands for credentials. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** A file of ours with the authorities that tools trust, PEM, laid over the system's own; unset: those as they are. */
+  readonly authorities?: string;
+}
+
 export interface OpenOptions {
+  /** Needed where the profile's network is by name, and only there. */
+  readonly network?: JoinedNetwork;
   /** Where the private copy of a granted path lies. Needed where the profile's writes are staged, and only there. */
   readonly copyOf?: (path: string) => string;
 }

@@ -1,0 +1,70 @@
+import { Refusal } from "./visit.ts";
+
+/** Bounds on the network of one sandbox. Each that is met is a recorded denial. */
+export interface BoundsMax {
+  /** Connections at a time. */
+  readonly connections: number;
+  /** In a sandbox's whole life. */
+  readonly connectionsEver: number;
+  /** Over all connections: from the tool, and to it. */
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  /** Of a connection on which nothing moves either way. */
+  readonly idleMs: number;
+  /** Until the tool has said what it wants: a ClientHello, or a request's head. */
+  readonly openingMs: number;
+  /** Until the outside has answered a connect. */
+  readonly connectMs: number;
+}
+
+const GIB = 1024 ** 3;
+
+export const BOUNDS: BoundsMax = {
+  connections: 128,
+  connectionsEver: 16_384,
+  bytesSent: 4 * GIB,
+  bytesReceived: 16 * GIB,
+  idleMs: 300_000,
+  openingMs: 10_000,
+  connectMs: 10_000,
+};
+
+/** Counts what the connections of one sandbox use together. */
+export class Bounds {
+  readonly max: BoundsMax;
+  #open = 0;
+  #ever = 0;
+  #sent = 0;
+  #received = 0;
+
+  constructor(max: Partial<BoundsMax> = {}) {
+    this.max = { ...BOUNDS, ...max };
+  }
+
+  /** @returns what gives the place back. @throws Refusal where there is none. */
+  enter(): () => void {
+    const { connections, connectionsEver } = this.max;
+    if (this.#open >= connections) throw new Refusal(`more than ${connections} connections at a time`);
+    if (this.#ever >= connectionsEver) throw new Refusal(`more than ${connectionsEver} connections`);
+    this.#open += 1;
+    this.#ever += 1;
+    let isIn = true;
+    return () => {
+      if (isIn) this.#open -= 1;
+      isIn = false;
+    };
+  }
+
+  /** Bytes from the tool. @throws Refusal once they are too many. */
+  send(bytes: number): void {
+    this.#sent += bytes;
+    if (this.#sent > this.max.bytesSent) throw new Refusal(`more than ${this.max.bytesSent} bytes sent`);
+  }
+
+  /** Bytes to the tool. @throws Refusal once they are too many. */
+  receive(bytes: number): void {
+    this.#received += bytes;
+    if (this.#received > this.max.bytesReceived)
+      throw new Refusal(`more than ${this.max.bytesReceived} bytes received`);
+  }
+}
