@@ -1,0 +1,125 @@
+import { connect, isIP, isIPv6, type OnReadOpts, type Socket, SocketAddress } from "node:net";
+import type { NetworkRule } from "../contract/network.ts";
+import type { Resolver } from "./resolver.ts";
+import { mayReach, whyNotPublic } from "./special-addresses.ts";
+import { type Dialed, Refusal } from "./visit.ts";
+
+/** RFC 8305 section 5: how long an attempt has before the next is made beside it. */
+const ATTEMPT_DELAY_MS = 250;
+/** Of one name that are tried: nobody waits for more, and an answer may hold thousands. */
+export const ADDRESSES_TRIED_MAX = 16;
+
+export interface DialOptions {
+  /** Lower case; an address where the rule names one. */
+  readonly name: string;
+  readonly port: number;
+  readonly rule: Pick<NetworkRule, "allowPrivate">;
+  readonly resolver: Resolver;
+  readonly signal: AbortSignal;
+  /** For all attempts together. */
+  readonly connectMs: number;
+  /** For `net.connect`. Attempts may share it: all are paused, and only the one handed over is ever read. */
+  readonly onread?: OnReadOpts | undefined;
+  /** In place of `net.connect`, which is given an address and so looks nothing up. */
+  readonly open?: typeof openSocket;
+}
+
+/**
+ * Resolves the name once, checks what it stands for, and connects to an address that was checked: a name that changes
+ * its mind in between (rebinding) is not asked again.
+ * @throws Refusal
+ */
+export async function dial(options: DialOptions): Promise<Dialed> {
+  const { name, rule, resolver, signal } = options;
+  const addresses = isIP(name) === 0 ? await resolver.resolve(name, signal) : [name];
+  check(name, addresses, rule.allowPrivate === true);
+  const tried = interleave([...new Set(addresses.map(asWritten))]).slice(0, ADDRESSES_TRIED_MAX);
+  const socket = await connectFirst(tried, options);
+  const { remoteAddress: address } = socket;
+  if (address === undefined || !tried.includes(address)) {
+    socket.destroy();
+    throw new Refusal(`${name} was connected to another address than the one that was checked`);
+  }
+  return { socket, address };
+}
+
+/**
+ * All must pass. One that may not be reached among others that may is how a name leads inside on the second try, and
+ * no honest public name has it; whoever needs it says `allowPrivate`.
+ */
+function check(name: string, addresses: readonly string[], allowPrivate: boolean): void {
+  const bad = addresses.find((address) => !mayReach(address, allowPrivate));
+  if (bad === undefined && addresses.length > 0) return;
+  if (bad === undefined) throw new Refusal(`${name} has no address`);
+  const why = `${bad}, which is ${whyNotPublic(bad)}`;
+  throw new Refusal(name === bad ? `a rule may not lead to ${why}` : `${name} stands for ${why}`);
+}
+
+/** As a socket writes where it is connected to. */
+function asWritten(address: string): string {
+  return new SocketAddress({ address, family: isIPv6(address) ? "ipv6" : "ipv4" }).address;
+}
+
+/** RFC 8305 section 4: the families take turns, the first answer's first; within one the order stays. */
+function interleave(addresses: readonly string[]): string[] {
+  const [first = ""] = addresses;
+  const isFirsts = (address: string): boolean => isIPv6(address) === isIPv6(first);
+  const others = addresses.filter((address) => !isFirsts(address));
+  const turns = addresses.filter(isFirsts).flatMap((address, at) => [address, ...others.slice(at, at + 1)]);
+  return [...turns, ...others.filter((address) => !turns.includes(address))];
+}
+
+/** The first attempt that succeeds. Another is made when the last has failed, or has taken `ATTEMPT_DELAY_MS`. */
+async function connectFirst(addresses: readonly string[], options: DialOptions): Promise<Socket> {
+  const { name, port, signal, connectMs, onread, open = openSocket } = options;
+  const { promise, resolve, reject } = Promise.withResolvers<Socket>();
+  const attempts = new Set<Socket>();
+  const codes: string[] = [];
+  let started = 0;
+  let delay: NodeJS.Timeout | undefined;
+  const next = (): void => {
+    clearTimeout(delay);
+    const address = addresses[started];
+    if (address === undefined) return;
+    started += 1;
+    const socket = open(address, port, onread);
+    attempts.add(socket);
+    socket.once("connect", () => resolve(socket));
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      if (!attempts.delete(socket)) return; // it was handed over, or is not waited for any more
+      codes.push(error.code ?? "no reason");
+      if (codes.length === addresses.length) reject(new Refusal(whyUnconnected(options, codes)));
+      else next();
+    });
+    delay = setTimeout(next, ATTEMPT_DELAY_MS);
+  };
+  const giveUp = (why: string): void => reject(new Refusal(why));
+  const late = `${name} did not answer on port ${port} within ${connectMs} ms`;
+  const deadline = setTimeout(() => giveUp(late), connectMs);
+  const onAbort = (): void => giveUp(`port ${port} of ${name} was given up while it was connected`);
+  signal.addEventListener("abort", onAbort);
+  try {
+    if (signal.aborted) onAbort();
+    else next();
+    const socket = await promise;
+    attempts.delete(socket);
+    return socket;
+  } finally {
+    clearTimeout(delay);
+    clearTimeout(deadline);
+    signal.removeEventListener("abort", onAbort);
+    started = addresses.length;
+    for (const socket of attempts) socket.destroy();
+  }
+}
+
+function openSocket(address: string, port: number, onread: OnReadOpts | undefined): Socket {
+  const reads = onread === undefined ? {} : { onread };
+  const socket = connect({ host: address, port, allowHalfOpen: true, noDelay: true, ...reads });
+  return socket.pause();
+}
+
+function whyUnconnected({ name, port }: DialOptions, codes: readonly string[]): string {
+  if (codes.includes("ECONNREFUSED")) return `nothing listens on port ${port} of ${name}`;
+  return `port ${port} of ${name} could not be connected (${codes[0]})`;
+}

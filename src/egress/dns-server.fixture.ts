@@ -1,0 +1,51 @@
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { isIPv6 } from "node:net";
+import { encodeReply, parseQuery, RCODE, TYPE } from "./dns-message.ts";
+
+type RecordType = "A" | "AAAA";
+
+export interface DnsServer extends AsyncDisposable {
+  /** As a resolver's server is written: `127.0.0.1:PORT`. */
+  readonly address: string;
+  /** What was asked so far, in order: `example.com A`. */
+  readonly asked: readonly string[];
+}
+
+/**
+ * A DNS server on loopback.
+ * @param answers addresses of either family by name, which may change between two questions, or a function that is
+ *   asked each time. No entry: no such name. None of the type: no data.
+ */
+export async function startDnsServer({
+  answers,
+}: {
+  readonly answers:
+    | ReadonlyMap<string, readonly string[]>
+    | ((name: string, type: RecordType) => readonly string[] | undefined);
+}): Promise<DnsServer> {
+  const lookUp = typeof answers === "function" ? answers : (name: string) => answers.get(name);
+  const asked: string[] = [];
+  const socket = createSocket("udp4");
+  socket.on("message", (message, { address, port }) => {
+    const parsed = parseQuery(message);
+    if (parsed.kind !== "query") return;
+    const { query } = parsed;
+    const type = query.type === TYPE.AAAA ? "AAAA" : "A";
+    const name = query.hostname ?? "";
+    asked.push(`${name} ${type}`);
+    const found = lookUp(name, type);
+    const fitting = (found ?? []).filter((each) => isIPv6(each) === (type === "AAAA"));
+    socket.send(encodeReply(query, found ? RCODE.NOERROR : RCODE.NXDOMAIN, fitting), port, address);
+  });
+  socket.bind(0, "127.0.0.1");
+  await once(socket, "listening");
+  return {
+    address: `127.0.0.1:${socket.address().port}`,
+    asked,
+    async [Symbol.asyncDispose]() {
+      socket.close();
+      await once(socket, "close");
+    },
+  };
+}

@@ -1,0 +1,111 @@
+import { type LookupAddress, lookup } from "node:dns";
+import { Resolver as DnsResolver } from "node:dns/promises";
+import { readFile } from "node:fs/promises";
+import { isIP } from "node:net";
+import { Refusal } from "./visit.ts";
+
+/** How long a name may take: what is slower is treated as a name that does not exist. */
+export const RESOLVE_MS_MAX = 5_000;
+const NO_SUCH_NAME: readonly string[] = ["ENOTFOUND", "ENODATA"];
+
+/** Asks for a name's real addresses, outside of every sandbox. Nothing is kept: a connection resolves once. */
+export interface Resolver {
+  /**
+   * @param name lower case, fully qualified, without a dot at its end
+   * @returns addresses as they were answered, not checked.
+   * @throws Refusal where there is none, or none in time.
+   */
+  resolve(name: string, signal: AbortSignal): Promise<readonly string[]>;
+}
+
+export interface ResolverOptions {
+  readonly resolveMsMax?: number;
+}
+
+/** The host's own way to resolve names: its hosts file, then getaddrinfo(3). */
+export function systemResolver(options: ResolverOptions & { readonly hostsFile?: string } = {}): Resolver {
+  const { resolveMsMax = RESOLVE_MS_MAX, hostsFile = "/etc/hosts" } = options;
+  const ask = async (name: string): Promise<string[]> => {
+    // A dot at the end keeps the search list away, which could make another name of it. The hosts file has no such
+    // names, so it is read here.
+    const listed = await hostsFileAddresses(hostsFile, name);
+    return listed.length > 0 ? listed : await lookupAll(`${name}.`);
+  };
+  return {
+    // getaddrinfo cannot be stopped: given up, it ends in its own time, and nobody hears its answer.
+    resolve: (name, signal) => within(ask(name), { name, signal, resolveMsMax, giveUp: () => {} }),
+  };
+}
+
+/** Asks these servers, as `address` or `address:port`. */
+export function serversResolver(servers: readonly string[], options: ResolverOptions = {}): Resolver {
+  const { resolveMsMax = RESOLVE_MS_MAX } = options;
+  return {
+    resolve(name, signal) {
+      // One of its own for every name, so that giving one up leaves the others alone.
+      const resolver = new DnsResolver({ timeout: Math.ceil(resolveMsMax / 2), tries: 2 });
+      resolver.setServers(servers);
+      const giveUp = (): void => resolver.cancel();
+      return within(askBoth(resolver, `${name}.`), { name, signal, resolveMsMax, giveUp });
+    },
+  };
+}
+
+async function askBoth(resolver: DnsResolver, name: string): Promise<string[]> {
+  const answers = await Promise.allSettled([resolver.resolve6(name), resolver.resolve4(name)]);
+  const addresses = answers.flatMap((answer) => (answer.status === "fulfilled" ? answer.value : []));
+  const [failed] = answers.flatMap((answer) => (answer.status === "rejected" ? [answer.reason] : []));
+  if (addresses.length === 0 && failed !== undefined) throw failed;
+  return addresses;
+}
+
+function lookupAll(name: string): Promise<string[]> {
+  const { promise, resolve, reject } = Promise.withResolvers<string[]>();
+  lookup(name, { all: true, order: "verbatim" }, (error, addresses: LookupAddress[]) => {
+    if (error === null) resolve(addresses.map(({ address }) => address));
+    else reject(error);
+  });
+  return promise;
+}
+
+/** hosts(5). A file that cannot be read lists nothing. */
+async function hostsFileAddresses(file: string, name: string): Promise<string[]> {
+  const text = await readFile(file, "utf8").catch(() => "");
+  return text.split("\n").flatMap((line) => {
+    const [address = "", ...names] = line.replace(/#.*/, "").trim().split(/\s+/);
+    return isIP(address) !== 0 && names.some((one) => one.toLowerCase() === name) ? [address] : [];
+  });
+}
+
+interface Waiting {
+  readonly name: string;
+  readonly signal: AbortSignal;
+  readonly resolveMsMax: number;
+  readonly giveUp: () => void;
+}
+
+/** What was found, in time, or words that name nothing but the name. */
+async function within(asked: Promise<string[]>, waiting: Waiting): Promise<string[]> {
+  const { name, signal, resolveMsMax, giveUp } = waiting;
+  const stopped = Promise.withResolvers<never>();
+  const stop = (why: string): void => stopped.reject(new Refusal(why));
+  const onAbort = (): void => stop(`${name} was given up while it was resolved`);
+  const timer = setTimeout(() => stop(`${name} was not resolved within ${resolveMsMax} ms`), resolveMsMax);
+  signal.addEventListener("abort", onAbort);
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([asked, stopped.promise]);
+  } catch (error) {
+    giveUp();
+    throw error instanceof Refusal ? error : new Refusal(whyUnresolved(name, error), { cause: error });
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+function whyUnresolved(name: string, error: unknown): string {
+  const { code = "no reason" } = error as NodeJS.ErrnoException;
+  if (NO_SUCH_NAME.includes(code)) return `${name} has no address`;
+  return `${name} could not be resolved (${code})`;
+}
