@@ -1,4 +1,4 @@
-import type { Socket } from "node:net";
+import type { OnReadOpts, Socket } from "node:net";
 import type { EgressFact, NetworkRule } from "../contract/network.ts";
 import type { Bounds } from "./bounds.ts";
 import type { GateCredential } from "./credentials/credential.ts";
@@ -21,9 +21,10 @@ export interface Visit {
   readonly port: number;
   /**
    * Resolves the name, checks every address against the rule, and connects to one that passed.
+   * @param onread for `net.connect`: the socket may then be read only through it
    * @throws Refusal where no address may be reached, or none answers.
    */
-  readonly dial: (signal: AbortSignal) => Promise<Dialed>;
+  readonly dial: (signal: AbortSignal, onread?: OnReadOpts) => Promise<Dialed>;
   /** Every visit ends with exactly one fact of kind `connection`. */
   readonly report: (fact: EgressFact) => void;
   /** Shared by all connections of the sandbox. */
