@@ -26,6 +26,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/landlock.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -362,9 +363,33 @@ static void step_back(const char *uid, const char *gid) {
     fail("identity", uid);
 }
 
+/* Its number is one that nothing else has. */
+static void open_as(const char *fd, const char *path) {
+  int opened = open(path, O_RDONLY | O_CLOEXEC);
+  if (opened < 0 || dup2(opened, (int)number(fd)) < 0) fail("file", path);
+  close(opened);
+}
+
+static int open_namespace(const char *path) {
+  if (strcmp(path, "-") == 0) return -1;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail("network", path);
+  return fd;
+}
+
 /*
- * Words: uid, gid, program, arguments. The request of the launcher inside is appended to the same file later, and read
- * from where this one stopped.
+ * The user namespace first: whoever owns it has every right in it, and so in the network that is its. None is left
+ * after the next execve(2), since it maps no root (capabilities(7)).
+ */
+static void join(int user, int network) {
+  if (user >= 0 && setns(user, CLONE_NEWUSER) != 0) fail("network", "user namespace");
+  if (network >= 0 && setns(network, CLONE_NEWNET) != 0) fail("network", "namespace");
+}
+
+/*
+ * Words: uid, gid, user namespace, network namespace (`-`: its own), how many files, for each a descriptor and a path,
+ * program, arguments. All is opened before it steps back. The request of the launcher inside is appended to the same
+ * file later, and read from where this one stopped.
  */
 __attribute__((noreturn)) static void become_builder(void) {
   size_t length = 0;
@@ -372,9 +397,16 @@ __attribute__((noreturn)) static void become_builder(void) {
   wait_to_go();
   char *bytes = read_request(&length);
   if (bytes == NULL) refuse(errno);
-  if (!cut_words(bytes, length, &words) || words.count < 3) refuse(EBADMSG);
-  step_back(words.list[0], words.list[1]);
-  execve(words.list[2], words.list + 2, (char *[]){NULL});
+  if (!cut_words(bytes, length, &words) || words.count < 6) refuse(EBADMSG);
+  char **list = words.list;
+  int user = open_namespace(list[2]), network = open_namespace(list[3]);
+  size_t files = number(list[4]);
+  if (files > words.count || words.count < 6 + 2 * files) refuse(EBADMSG);
+  for (size_t i = 0; i < files; i += 1) open_as(list[5 + 2 * i], list[6 + 2 * i]);
+  step_back(list[0], list[1]);
+  join(user, network);
+  char **command = list + 5 + 2 * files;
+  execve(command[0], command, (char *[]){NULL});
   refuse(errno);
 }
 

@@ -19,6 +19,28 @@ export interface Denial {
   readonly why: string;
 }
 
+/** `look`: its name or metadata alone, which is how most programs find out that a file is not there. */
+export type FileAccess = "look" | "read" | "write" | "execute";
+
+/** A path as system calls named it: absolute, its links not followed, whatever became of the call. */
+export interface ObservedFile {
+  readonly path: string;
+  readonly access: FileAccess;
+  readonly times: number;
+  /** Its bytes are not UTF-8; those that are not stand as `\xNN`. */
+  readonly malformed?: true;
+}
+
+export interface ObservedFiles {
+  readonly files: readonly ObservedFile[];
+  /** Calls beyond the bounds, whose paths were not kept. */
+  readonly further: number;
+  /** Calls whose path could not be read. */
+  readonly unread: number;
+  /** Whether it saw all: false where the supervisor ended before the tool. */
+  readonly complete: boolean;
+}
+
 export type KilledBy = "wall" | "cpu" | "memory" | "processes" | "output" | "input" | "abort";
 
 export interface Usage {
@@ -39,6 +61,8 @@ export interface Output {
 interface Ran extends Output {
   readonly usage: Usage;
   readonly denials: readonly Denial[];
+  /** Where the profile asks for it. */
+  readonly observed?: ObservedFiles;
 }
 
 export interface Exited extends Ran {

@@ -66,4 +66,6 @@ export interface Profile {
   readonly treeLimits: boolean;
   /** Refused system calls are told with their reasons. Nothing is opened by it: the same calls are refused. */
   readonly explainSyscalls?: true;
+  /** The paths that system calls name are noted. Nothing is opened by it; not together with `explainSyscalls`. */
+  readonly observeFiles?: true;
 }

@@ -29,6 +29,8 @@ export interface Streams {
 export interface Cell {
   readonly profile: Profile;
   readonly group: LimitGroup;
+  /** Variables of the tool beside its profile's, from its network. */
+  readonly variables?: Readonly<Record<string, string>>;
   /** Reads, now, what is true of the waiting sandbox. */
   inspect(): Promise<Controls>;
   attach(): Streams;
@@ -86,7 +88,8 @@ export class CellSandbox implements Sandbox {
     this.#used = true;
     const cell = this.#cell;
     const { limits, environment } = cell.profile;
-    const request = (cell.explanation?.request ?? encodeRequest)(environment, command.argv);
+    const variables = { ...cell.variables, ...environment };
+    const request = (cell.explanation?.request ?? encodeRequest)(variables, command.argv);
     const started = performance.now();
     using watch = new Watch(limits, cell.group, () => cell.kill(), options.signal);
     const output = new OutputCollector(limits.outputBytes, () => watch.end("output"), options.onOutput);
@@ -109,7 +112,12 @@ export class CellSandbox implements Sandbox {
       // Pipes go to other calls after this one: nothing may be left that still writes to them or reads from them.
       await Promise.all([input.close(), ...streams.map((stream) => stream.stop())]);
     }
-    const ran = { ...output.result(), usage: { wallMs, ...cell.group.usage() } };
+    const observed = await cell.explanation?.observed?.();
+    const ran = {
+      ...output.result(),
+      usage: { wallMs, ...cell.group.usage() },
+      ...(observed === undefined ? {} : { observed }),
+    };
     const refused = cell.explanation?.denials(code) ?? [];
     const reason = watch.reason() ?? (this.#metCpuRlimit(code) ? "cpu" : null);
     if (reason !== null) {

@@ -1,5 +1,7 @@
 import type { Capability } from "../contract/capability.ts";
+import { GateError } from "../contract/errors.ts";
 import type { Control, Controls, Execution } from "../contract/execution.ts";
+import type { EgressFact } from "../contract/network.ts";
 import type { Profile } from "../contract/profile.ts";
 import type { Root } from "../contract/root.ts";
 import { CONTROLS, type ControlName, type IsolationClass } from "../contract/tier.ts";
@@ -18,6 +20,8 @@ export interface DriverSupport {
   readonly stagedWrites?: boolean;
   /** `explainSyscalls`. Unset: it cannot. */
   readonly explainsSyscalls?: boolean;
+  /** `observeFiles`. Unset: it cannot. */
+  readonly observesFiles?: boolean;
   /** On what the evidence of a control rests, where the control is enforced. */
   readonly evidence: Readonly<Record<ControlName, Control["basis"] | "none">>;
 }
@@ -54,6 +58,8 @@ export interface JoinedNetwork {
   readonly environment: Readonly<Record<string, string>>;
   /** A file of ours with the authorities that tools trust, PEM, laid over the system's own; unset: those as they are. */
   readonly authorities?: string;
+  /** The same as a key store of Java's. */
+  readonly javaAuthorities?: string;
 }
 
 export interface OpenOptions {
@@ -61,6 +67,15 @@ export interface OpenOptions {
   readonly network?: JoinedNetwork;
   /** Where the private copy of a granted path lies. Needed where the profile's writes are staged, and only there. */
   readonly copyOf?: (path: string) => string;
+}
+
+/** @throws GateError `ERR_INTERNAL` where a profile that names hosts comes without a network, or another one with it. */
+export function joinedNetwork(
+  { network: { mode } }: Profile,
+  { network }: OpenOptions,
+): JoinedNetwork | undefined {
+  if ((mode === "names") === (network !== undefined)) return network;
+  throw new GateError("ERR_INTERNAL", "a network is needed where names are allowed, and only there");
 }
 
 export interface Driver extends AsyncDisposable {
@@ -89,6 +104,8 @@ export interface ReleaseOptions {
   readonly signal?: AbortSignal;
   /** Called with output as it arrives, within the output limit. */
   readonly onOutput?: (stream: "stdout" | "stderr", chunk: Uint8Array) => void;
+  /** Called with what happens at the edge of the tool's network. */
+  readonly onEgress?: (fact: EgressFact) => void;
 }
 
 /** A built sandbox. Used once: inspected, let go, thrown away. Closing it kills whatever is in it. */

@@ -11,10 +11,10 @@ import { resolveRoot } from "./root.ts";
 import { INSIDE } from "./user.ts";
 
 /** Never granted, nor anything below: kernel interfaces, and the sockets of daemons that would act for a tool. */
-const NEVER_GRANTED = ["/proc", "/sys", "/dev", "/run", "/var/run", "/boot"];
+export const NEVER_GRANTED: readonly string[] = ["/proc", "/sys", "/dev", "/run", "/var/run", "/boot"];
 
 /** Hidden where a grant opens a home folder; a grant that names one of them exactly opens it. */
-const HOME_SECRETS = [
+export const HOME_SECRETS: readonly string[] = [
   ".ssh",
   ".gnupg",
   ".aws",

@@ -14,6 +14,8 @@ export const FD = {
   seccomp: 6,
   /** The first of the small files that bubblewrap copies in. */
   data: 7,
+  /** The first of the files that are known only when a sandbox is built. */
+  late: 48,
 } as const;
 
 /** A file that no Landlock rule names: it can be opened before the rules hold, and not after. */
@@ -71,7 +73,8 @@ export function launcherCommand({
 
 /**
  * A process that waits outside to become what builds a sandbox: one byte on the control socket, then from the request
- * file a uid, a gid (or `-` twice: it stays who it is) and a command.
+ * file a uid, a gid (or `-` twice: it stays who it is), a user and a network namespace to join (or `-` twice), files to
+ * open (their number; descriptor and path of each) and a command.
  */
 export function waitingCommand(native: string | undefined): readonly string[] {
   if (native !== undefined) return [native, "wait"];
@@ -82,8 +85,10 @@ const WAITING = `shopt -s execfail
 read -r -N 1 -u 3 go || exit 126
 mapfile -d '' -u 5 words
 set -- "\${words[@]}"
-uid=$1 gid=$2
-shift 2
+uid=$1 gid=$2 user=$3 net=$4 files=$5
+shift 5
+while ((files-- > 0)); do eval "exec $1<\\"\\$2\\"" || exit 126; shift 2; done
+[[ $net == - ]] || set -- /usr/bin/nsenter "--user=$user" "--net=$net" --preserve-credentials -- "$@"
 [[ $uid == - ]] || set -- /usr/bin/setpriv --reuid "$uid" --regid "$gid" --clear-groups -- "$@"
 exec -- "$@"
 printf 'E%s\n' $? >&3

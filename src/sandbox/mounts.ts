@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import { GateError } from "../contract/errors.ts";
 import type { Profile } from "../contract/profile.ts";
 import { isWithin } from "../contract/within.ts";
+import type { JoinedNetwork } from "./driver.ts";
 import type { HostLayout } from "./host.ts";
 import { LANDLOCK_TRIAL, type LandlockRules } from "./launcher.ts";
 import { INSIDE } from "./user.ts";
@@ -72,6 +73,42 @@ export function madeFiles({ uid, gid }: InsideUser): readonly PlannedFile[] {
     { path: "/etc/resolv.conf", content: "" },
     { path: LANDLOCK_TRIAL, content: "" },
   ];
+}
+
+/** What lies over some of them where names are answered. A name that is refused is refused at once, and only asked once. */
+export function networkFiles({ resolver }: JoinedNetwork): readonly PlannedFile[] {
+  return [
+    {
+      path: "/etc/nsswitch.conf",
+      content: "passwd: files\ngroup: files\nhosts: files dns\nservices: files\n",
+    },
+    { path: "/etc/resolv.conf", content: `nameserver ${resolver}\noptions timeout:2 attempts:2\n` },
+  ];
+}
+
+/** Where programs look for the authorities that they trust, on Debian and on Fedora and their kin. */
+const AUTHORITIES = [
+  "/etc/ssl/certs/ca-certificates.crt",
+  "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+];
+const JAVA_AUTHORITIES = ["/etc/ssl/certs/java/cacerts", "/etc/pki/ca-trust/extracted/java/cacerts"];
+
+/** A file of ours that lies over one of the host's. */
+export interface LaidFile {
+  readonly path: string;
+  readonly point: string;
+}
+
+/** The gate's own authorities over the system's, wherever the system has some. */
+export function authorityFiles(
+  { authorities, javaAuthorities }: JoinedNetwork,
+  kindOf: (path: string) => "dir" | "file" | "absent",
+): readonly LaidFile[] {
+  const over = (path: string | undefined, points: readonly string[]): readonly LaidFile[] =>
+    path === undefined
+      ? []
+      : points.filter((point) => kindOf(point) === "file").map((point) => ({ path, point }));
+  return [...over(authorities, AUTHORITIES), ...over(javaAuthorities, JAVA_AUTHORITIES)];
 }
 
 /** The small files of every sandbox whose root is the host's. */

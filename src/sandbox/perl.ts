@@ -2,12 +2,12 @@ import { arch } from "node:os";
 
 /**
  * perl is in every Debian (perl-base is essential) and can make system calls by number. What both stagings begin with.
- * The mount calls of Linux 5.12 and later have the same numbers everywhere; unshare(2) and prctl(2) do not.
+ * The mount calls of Linux 5.12 and later have the same numbers everywhere; unshare(2), prctl(2) and setns(2) do not.
  */
 export const PRELUDE = `
 use strict;
-our ($unshare, $prctl) = splice @ARGV, 0, 2;
-$_ += 0 for $unshare, $prctl; # perl hands a string to the kernel as its address
+our ($unshare, $prctl, $setns) = splice @ARGV, 0, 3;
+$_ += 0 for $unshare, $prctl, $setns; # perl hands a string to the kernel as its address
 sub call { my ($what, $number, @call) = @_; my $r = syscall $number, @call; $r >= 0 or die "$what: $!\\n"; $r }
 # A user namespace that maps an owner to the sandbox's user, and who else may make files to itself: only its descriptor
 # is used.
@@ -26,6 +26,9 @@ sub mapping {
   kill 9, $child; waitpid $child, 0;
   $ns
 }
+# A namespace to go into later, when its path may be out of reach.
+sub namespace { my ($path) = @_; return undef if $path eq '-'; open my $ns, '<', $path or die "$path: $!\\n"; $ns }
+sub enter { my ($ns, $kind) = @_; call('setns', $setns, fileno $ns, $kind) if defined $ns }
 # Shows a mount with the owners that the namespace maps (mount_setattr(2)).
 sub idmap { my ($tree, $ns) = @_; call('idmap', 442, $tree, "\\0", 0x9000, pack('Q4', 0x100000, 0, 0, fileno $ns), 32) }
 # A tmpfs that is not mounted yet, with options as pairs.
@@ -37,13 +40,13 @@ sub tmpfs {
 }
 `;
 
-const NUMBERS: Readonly<Record<string, { readonly unshare: number; readonly prctl: number }>> = {
-  x64: { unshare: 272, prctl: 157 },
-  arm64: { unshare: 97, prctl: 167 },
+const NUMBERS: Readonly<Record<string, readonly [unshare: number, prctl: number, setns: number]>> = {
+  x64: [272, 157, 308],
+  arm64: [97, 167, 268],
 };
 
 /** The command of a script that begins with `PRELUDE`. */
 export function perlCommand(script: string, words: readonly string[]): readonly string[] {
-  const { unshare, prctl } = NUMBERS[arch()] ?? { unshare: 0, prctl: 0 };
-  return ["/usr/bin/perl", "-e", PRELUDE + script, `${unshare}`, `${prctl}`, ...words];
+  const numbers = NUMBERS[arch()] ?? [0, 0, 0];
+  return ["/usr/bin/perl", "-e", PRELUDE + script, ...numbers.map(String), ...words];
 }

@@ -220,4 +220,5 @@ test("a profile with an absent protected path, or one that explains, is built wh
   assert.equal(mayWait(protecting("a.txt")), true);
   assert.equal(mayWait(protecting("not-there")), false);
   assert.equal(mayWait({ ...profile, explainSyscalls: true }), false);
+  assert.equal(mayWait({ ...profile, observeFiles: true }), false);
 });

@@ -34,7 +34,8 @@ const BOUNDS: PoolBounds = {
  * protected paths in the user's tree or copies of it, nor where a supervisor has to run beside it.
  */
 export function mayWait(profile: Profile): boolean {
-  const isPlain = profile.explainSyscalls !== true && profile.files.staged !== true;
+  const isWatched = profile.explainSyscalls === true || profile.observeFiles === true;
+  const isPlain = !isWatched && profile.files.staged !== true;
   return isPlain && !profile.files.protect.some(isAbsent);
 }
 

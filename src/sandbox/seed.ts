@@ -3,10 +3,12 @@ import { Socket } from "node:net";
 import { GateError } from "../contract/errors.ts";
 import type { Streams } from "./cell.ts";
 import { Dialogue } from "./dialogue.ts";
+import type { JoinedNetwork } from "./driver.ts";
 import { FD, waitingCommand } from "./launcher.ts";
 import type { LimitGroup } from "./limits/backend.ts";
 import { gatewayReads, gatewayWrites, type Pipe } from "./pipes.ts";
 import type { Started, Starter, StartSpec } from "./starter.ts";
+import type { HostUser } from "./user.ts";
 
 const MESSAGE_BYTES_MAX = 2_000;
 
@@ -23,6 +25,16 @@ export interface SeedParts {
   /** The native launcher; unset: bash. */
   readonly launcher: string | undefined;
   readonly requestPath: string;
+}
+
+/** As whom a seed becomes something, and with what. */
+export interface Becoming {
+  /** Unset: as it is. */
+  readonly user?: HostUser;
+  /** Where it goes in, once it is that user. */
+  readonly network?: JoinedNetwork;
+  /** Opened before that, from `FD.late`: files that are known only now. */
+  readonly files?: readonly { readonly path: string }[];
 }
 
 /**
@@ -108,10 +120,13 @@ export class Seed {
     await this.#entered;
   }
 
-  /** The seed becomes `command`, as that user or, unset, as it is. */
-  become(user: { readonly uid: number; readonly gid: number } | undefined, command: readonly string[]): void {
+  /** The seed becomes `command`. */
+  become(command: readonly string[], { user, network, files = [] }: Becoming): void {
     const identity = user === undefined ? ["-", "-"] : [`${user.uid}`, `${user.gid}`];
-    this.send(Buffer.from([...identity, ...command].map((word) => `${word}\0`).join("")));
+    const joins = network === undefined ? ["-", "-"] : [network.userNamespace, network.netNamespace];
+    const opens = files.flatMap(({ path }, index) => [`${FD.late + index}`, path]);
+    const words = [...identity, ...joins, `${files.length}`, ...opens, ...command];
+    this.send(Buffer.from(words.map((word) => `${word}\0`).join("")));
   }
 
   /** Appends to the request file and lets the reader go: first the seed itself, then the launcher inside. */

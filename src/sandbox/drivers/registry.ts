@@ -79,5 +79,7 @@ function inexpressible(profile: Profile, { name, supports }: Driver): string | u
   if (profile.files.staged === true && supports.stagedWrites !== true) return `${name} cannot stage writes`;
   if (profile.explainSyscalls === true && supports.explainsSyscalls !== true)
     return `${name} cannot explain refused system calls`;
+  if (profile.observeFiles === true && supports.observesFiles !== true)
+    return `${name} cannot observe which files are used`;
   return undefined;
 }

@@ -2,48 +2,20 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { GateError } from "../../contract/errors.ts";
-import type { Denial } from "../../contract/execution.ts";
+import type { Denial, ObservedFiles } from "../../contract/execution.ts";
 import { within } from "../deadline.ts";
 import type { StartFailure } from "../dialogue.ts";
-import { encodeRequest } from "../launcher.ts";
 import type { HostUser } from "../user.ts";
 import { defaultSeccomp } from "./default.ts";
 import { SyscallTally } from "./explain.ts";
-import { explainPrograms, NEW_LISTENER } from "./explain-program.ts";
+import { explainPrograms } from "./explain-program.ts";
 import { decodeProgram, runProgram, type SeccompData } from "./interpret.ts";
+import { EPERM, PERL, PR_SET_PDEATHSIG, STAGE_EXITS, stagedRequest } from "./notify-stage.ts";
 import type { SeccompArch } from "./profile.ts";
 import { RET, syscallNumber } from "./resolve.ts";
 
-const PERL = "/usr/bin/perl";
 /** How long the supervisor may take to be there. */
 const START_MS_MAX = 5_000;
-const EPERM = 1;
-/** include/uapi/linux/prctl.h: it ends with the gateway, whatever ends that. */
-const PR_SET_PDEATHSIG = 1;
-
-/** What the stage exits with before the tool is there. */
-const STAGE_EXITS = { unloaded: 125, unexecutable: 126, absent: 127 } as const;
-
-/**
- * Runs inside, between the launcher and the tool: looks whether there is such a program, loads the asking filter (its
- * listener closes on exec), waits in a refused call until the supervisor answers it, and becomes the tool. It is itself
- * started with no environment: a variable such as LD_PRELOAD would else run the tool's code before that filter.
- */
-const STAGE = `
-my ($seccomp, $unshare, $program, $count) = splice @ARGV, 0, 4;
-my %variables = map { split /=/, $_, 2 } splice @ARGV, 0, $count;
-my @places = index($ARGV[0], '/') >= 0 ? $ARGV[0] : map { "$_/$ARGV[0]" } split /:/, $variables{PATH} // '/usr/bin:/bin';
-grep { -e } @places or exit ${STAGE_EXITS.absent};
-grep { -f && -x } @places or exit ${STAGE_EXITS.unexecutable};
-$program = pack 'H*', $program;
-my $filter = pack 'S x6 P', length($program) / 8, $program;
-syscall($seccomp + 0, 1, ${NEW_LISTENER}, $filter) >= 0 or exit ${STAGE_EXITS.unloaded};
-syscall($unshare + 0, 0) < 0 && $! == ${EPERM} or exit ${STAGE_EXITS.unloaded};
-%ENV = %variables;
-exec { $ARGV[0] } @ARGV;
-print STDERR "callgate: $ARGV[0]: $!\n";
-exit ${STAGE_EXITS.unexecutable};
-`;
 
 /**
  * Runs outside, as the sandbox's user: takes the listener from the waiting stage (pidfd_getfd(2)) and then passes on
@@ -79,7 +51,7 @@ for (;;) {
 }
 `;
 
-/** A sandbox whose refused system calls are told. */
+/** A sandbox of which is told what its system calls were: those refused, or the files they name. */
 export interface Explanation {
   /** What the launcher is given instead of the tool. @see encodeRequest */
   request(environment: Readonly<Record<string, string>>, argv: readonly string[]): Uint8Array;
@@ -87,6 +59,8 @@ export interface Explanation {
   denials(exitCode: number | null): readonly Denial[];
   /** Of a stage that ended before the tool was there, which the tool cannot feign: nothing of it had run. */
   startFailure(exitCode: number | null): StartFailure | undefined;
+  /** Of an observing run, once nothing in it lives any more. Asked once; never throws. */
+  observed?(): Promise<ObservedFiles>;
   close(): void;
 }
 
@@ -120,22 +94,24 @@ export async function explainSyscalls(pid: number, user: HostUser, arch: Seccomp
       remedy: "run it without `--explain-seccomp`",
     });
   }
+  const stage = { program: explainPrograms(arch).inner, waitsIn: "unshare" } as const;
   return {
-    request: (environment, argv) => stagedRequest(arch, environment, argv),
+    request: (environment, argv) => stagedRequest(arch, stage, environment, argv),
     denials: (exitCode) => tally.denials(exitCode),
     startFailure: (exitCode) => (supervisor.hasMet() ? undefined : stageFailure(exitCode)),
     close: () => void child.kill("SIGKILL"),
   };
 }
 
-function stageFailure(exitCode: number | null): StartFailure {
+/** Of a stage that ended before the tool was there. */
+export function stageFailure(exitCode: number | null): StartFailure {
   switch (exitCode) {
     case STAGE_EXITS.absent:
       return { why: "was not found", errno: "ENOENT" };
     case STAGE_EXITS.unexecutable:
       return { why: "may not be executed", errno: "EACCES" };
     default:
-      return { why: "was not started: the filter that explains could not be loaded" };
+      return { why: "was not started: the filter that asks its supervisor could not be loaded" };
   }
 }
 
@@ -175,16 +151,4 @@ function answer(child: ChildProcess, arch: SeccompArch, tally: SyscallTally): Su
 function parseCall(line: string): SeccompData {
   const [nr = "", arch = "", ...args] = line.split(" ");
   return { nr: Number(nr), arch: Number(arch), args: args.map(BigInt) };
-}
-
-function stagedRequest(
-  arch: SeccompArch,
-  environment: Readonly<Record<string, string>>,
-  argv: readonly string[],
-): Uint8Array {
-  const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
-  const numbers = ["seccomp", "unshare"].map((name) => String(syscallNumber(arch, name)));
-  const program = Buffer.from(explainPrograms(arch).inner).toString("hex");
-  const words = [...numbers, program, String(variables.length), ...variables, ...argv];
-  return encodeRequest({}, [PERL, "-e", STAGE, "--", ...words]);
 }

@@ -5,6 +5,7 @@ import type { Profile } from "../../../contract/profile.ts";
 import type { Cell, Streams } from "../../cell.ts";
 import { within } from "../../deadline.ts";
 import type { StartFailure } from "../../dialogue.ts";
+import type { JoinedNetwork } from "../../driver.ts";
 import type { LimitGroup } from "../../limits/backend.ts";
 import { killProcess, readChildren, readStartTicks } from "../../procfs.ts";
 import type { Explanation } from "../../seccomp/notify.ts";
@@ -25,6 +26,8 @@ export interface Parts {
   readonly staging: readonly string[];
   readonly profile: Profile;
   readonly user: HostUser;
+  /** Where the profile names hosts. */
+  readonly network?: JoinedNetwork;
   readonly seccomp: { readonly digest: Digest; readonly canaryErrno: number };
   /** Starts the supervisor that answers for the filter; unset: the filter answers by itself. */
   readonly explain?: (launcher: number) => Promise<Explanation>;
@@ -55,7 +58,13 @@ export class BubblewrapCell implements Cell {
     const cell = new BubblewrapCell(seed, parts);
     // Staging needs root, and steps back itself.
     const stepsBack = process.geteuid?.() === 0 && parts.staging.length === 0;
-    seed.become(stepsBack ? parts.user : undefined, [...parts.staging, BWRAP, ...parts.plan.args]);
+    const { user, network, staging, plan } = parts;
+    seed.become([...staging, BWRAP, ...plan.args], {
+      ...(stepsBack ? { user } : {}),
+      // Behind a staging the network is joined last, by that.
+      ...(network === undefined || staging.length > 0 ? {} : { network }),
+      files: plan.late,
+    });
     await cell.#ready();
     return cell;
   }
@@ -74,6 +83,10 @@ export class BubblewrapCell implements Cell {
 
   get explanation(): Explanation | undefined {
     return this.#explanation;
+  }
+
+  get variables(): Readonly<Record<string, string>> {
+    return this.#parts.network?.environment ?? {};
   }
 
   attach(): Streams {
@@ -106,11 +119,11 @@ export class BubblewrapCell implements Cell {
   }
 
   #read(): Controls {
-    const { user, plan, seccomp } = this.#parts;
+    const { user, plan, seccomp, network } = this.#parts;
     const limits = this.#seed.group;
     return readEvidence(
       { init: this.#init, launcher: this.#launcher, dialogue: this.#seed.dialogue },
-      { user, plan, seccomp, limits },
+      { user, plan, seccomp, limits, network },
     );
   }
 

@@ -9,6 +9,8 @@ import {
   type Diagnosis,
   type Driver,
   type DriverSupport,
+  type JoinedNetwork,
+  joinedNetwork,
   type OpenOptions,
   type Sandbox,
   verifiedBut,
@@ -16,7 +18,7 @@ import {
 import { type HostLayout, readHostLayout } from "../../host.ts";
 import { type LimitBackend, requireTreeLimits } from "../../limits/backend.ts";
 import { detectLimits } from "../../limits/detect.ts";
-import { kindOfPath, plannedFiles } from "../../mounts.ts";
+import { authorityFiles, kindOfPath, networkFiles, plannedFiles } from "../../mounts.ts";
 import { nativeProgram } from "../../native.ts";
 import { Nursery } from "../../nursery.ts";
 import { PipeStore } from "../../pipes.ts";
@@ -27,7 +29,7 @@ import { holdStandIns, sweepStandIns } from "../../stand-ins.ts";
 import { createStarter, type Starter } from "../../starter.ts";
 import type { HostUser } from "../../user.ts";
 import { BubblewrapCell, type Parts } from "./cell.ts";
-import { planBubblewrap } from "./plan.ts";
+import { type PlannedNetwork, planBubblewrap } from "./plan.ts";
 import { probeBubblewrap } from "./probe.ts";
 import { stageGrants } from "./staging.ts";
 
@@ -50,11 +52,12 @@ export class BubblewrapDriver implements Driver {
   readonly name = "bubblewrap";
   readonly supports: DriverSupport = {
     isolation: ["process"],
-    network: ["none"],
+    network: ["none", "names"],
     maskedPaths: true,
     airlock: true,
     stagedWrites: true,
     explainsSyscalls: true,
+    observesFiles: true,
     evidence: verifiedBut({ lsm: "probed" }),
   };
   readonly #folder: string;
@@ -115,9 +118,11 @@ export class BubblewrapDriver implements Driver {
     this.#nursery.warm(ahead, keeping);
   }
 
-  async open(profile: Profile, { copyOf }: OpenOptions = {}): Promise<Sandbox> {
+  async open(profile: Profile, options: OpenOptions = {}): Promise<Sandbox> {
     const undo: (() => void)[] = [];
+    const { copyOf } = options;
     try {
+      const network = joinedNetwork(profile, options);
       const { filter, ...telling } = await this.#filter(profile);
       const seed = filter === this.#filterPath ? await this.#nursery.take() : await this.#plant(filter);
       undo.push(() => this.#uproot(seed));
@@ -128,7 +133,7 @@ export class BubblewrapDriver implements Driver {
         join(this.#folder, STAND_INS),
       );
       undo.push(standIns.release);
-      const staging = stageGrants(profile, this.#user, copyOf);
+      const staging = stageGrants(profile, this.#user, { copyOf, network });
       const sourceOf = staging === undefined ? {} : { sourceOf: staging.sourceOf };
       const plan = planBubblewrap(profile, {
         host: this.#host,
@@ -138,12 +143,14 @@ export class BubblewrapDriver implements Driver {
         enforced: seed.group.enforces,
         native: this.#launcher !== undefined,
         ...sourceOf,
+        ...(network === undefined ? {} : { network: this.#plannedNetwork(network) }),
       });
       const cell = await BubblewrapCell.start(seed, {
         plan,
         staging: staging?.command ?? [],
         profile,
         user: this.#user,
+        ...(network === undefined ? {} : { network }),
         ...telling,
         onClosed: () => {
           standIns.release();
@@ -155,6 +162,14 @@ export class BubblewrapDriver implements Driver {
       for (const step of undo.toReversed()) step();
       throw error instanceof GateError ? error : buildError(error);
     }
+  }
+
+  #plannedNetwork(network: JoinedNetwork): PlannedNetwork {
+    const names = networkFiles(network).map(({ path: point, content = "" }, index) => ({
+      path: this.#keep(`names-${index}`, Buffer.from(content)),
+      point,
+    }));
+    return { names, authorities: authorityFiles(network, kindOfPath) };
   }
 
   async #plant(filter: string): Promise<Seed> {
@@ -185,9 +200,16 @@ export class BubblewrapDriver implements Driver {
   /** The filter that bubblewrap loads; a run that explains has another, and a supervisor. */
   async #filter({
     explainSyscalls,
+    observeFiles,
   }: Profile): Promise<{ filter: string } & Pick<Parts, "seccomp" | "explain">> {
     const { digest, canaryErrno } = this.#seccomp;
-    if (explainSyscalls !== true) return { filter: this.#filterPath, seccomp: { digest, canaryErrno } };
+    const usual = { filter: this.#filterPath, seccomp: { digest, canaryErrno } };
+    if (observeFiles === true) {
+      const { observeFiles: observe, requireObservable } = await import("../../seccomp/observe.ts");
+      requireObservable(explainSyscalls === true);
+      return { ...usual, explain: (launcher) => observe(launcher, this.#user, this.#arch) };
+    }
+    if (explainSyscalls !== true) return usual;
     const { explainSyscalls: explain, requireExplainable } = await import("../../seccomp/notify.ts");
     const { explainPrograms } = await import("../../seccomp/explain-program.ts");
     requireExplainable();

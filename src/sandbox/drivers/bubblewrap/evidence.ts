@@ -1,6 +1,8 @@
 import type { Controls } from "../../../contract/execution.ts";
 import type { Dialogue } from "../../dialogue.ts";
+import type { JoinedNetwork } from "../../driver.ts";
 import { mountsAsPlanned } from "../../evidence/mounts.ts";
+import { guardedNetwork } from "../../evidence/network.ts";
 import {
   type AskedSeccomp,
   capabilities,
@@ -25,6 +27,8 @@ export interface Expected {
   readonly plan: Plan;
   readonly seccomp: AskedSeccomp;
   readonly limits: LimitGroup;
+  /** Where the profile names hosts. */
+  readonly network: JoinedNetwork | undefined;
 }
 
 /** A waiting sandbox: pids as the host counts them, and what the launcher said. */
@@ -48,7 +52,7 @@ export function readEvidence(waiting: Waiting, expected: Expected): Controls {
     user: user(launcher, status, expected.user),
     lsm: landlock(dialogue.landlock),
     ...expected.limits.evidence(launcher),
-    network: network(launcher),
+    network: expected.network === undefined ? network(launcher) : guardedNetwork(launcher, expected.network),
     environment: environment(launcher),
     mounts: mountsAsPlanned(mounts, expected.plan),
     descriptors: descriptors([launcher, init]),

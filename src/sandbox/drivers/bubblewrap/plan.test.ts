@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { DEFAULT_LIMITS, type Profile } from "../../../contract/profile.ts";
-import { LAUNCHER } from "../../launcher.ts";
+import { FD, LAUNCHER } from "../../launcher.ts";
 import { type PlanFacts, planBubblewrap } from "./plan.ts";
 
 const PROFILE: Profile = {
@@ -79,9 +79,27 @@ test("grants come parents first, then protected paths, then hidden ones", () => 
 
 test("no argument asks for the network, the host's processes or a capability", () => {
   const { args } = planBubblewrap(PROFILE, FACTS);
-  assert.ok(args.includes("--unshare-all"));
+  for (const name of ["user", "ipc", "pid", "uts", "cgroup", "net"])
+    assert.ok(args.includes(`--unshare-${name}`), name);
+  assert.ok(args.includes("--disable-userns"));
   for (const never of ["--share-net", "--cap-add", "--dev-bind", "--bind-try"])
     assert.ok(!args.includes(never), never);
+});
+
+test("a network of the gate's is joined, not made, and its files lie over the others", () => {
+  const network = {
+    names: [{ path: "/state/names-0", point: "/etc/resolv.conf" }],
+    authorities: [{ path: "/state/roots.pem", point: "/etc/ssl/certs/ca-certificates.crt" }],
+  };
+  const { args, mounts, late } = planBubblewrap(PROFILE, { ...FACTS, network });
+  assert.ok(!args.includes("--unshare-net"));
+  assert.deepEqual(late, [...network.names, ...network.authorities]);
+  const names = args.lastIndexOf("/etc/resolv.conf");
+  assert.deepEqual(args.slice(names - 2, names), ["--file", `${FD.late}`]);
+  assert.ok(names > args.indexOf("/etc/resolv.conf"), "after the one it replaces");
+  const roots = args.indexOf("/etc/ssl/certs/ca-certificates.crt");
+  assert.deepEqual(args.slice(roots - 2, roots), ["--ro-bind-data", `${FD.late + 1}`]);
+  assert.deepEqual(mounts.at(-1), { point: "/etc/ssl/certs/ca-certificates.crt", writable: false });
 });
 
 test("a profile with staged writes is planned on copies, or not at all", () => {

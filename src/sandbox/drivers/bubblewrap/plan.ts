@@ -5,6 +5,7 @@ import type { Limited } from "../../limits/backend.ts";
 import { rlimitsFor } from "../../limits/rlimit.ts";
 import {
   hostRoot,
+  type LaidFile,
   landlockRules,
   type MountStep,
   type PlannedFile,
@@ -24,6 +25,8 @@ export interface Plan {
   readonly launcherIsFirst: boolean;
   /** In the order of their descriptors, from `FD.data`. */
   readonly files: readonly PlannedFile[];
+  /** In the order of their descriptors, from `FD.late`. */
+  readonly late: readonly LaidFile[];
 }
 
 /** What the plan must know of this host beside the profile. */
@@ -41,9 +44,19 @@ export interface PlanFacts {
   readonly native: boolean;
   /** From where a granted path is bound; unset: from itself. */
   readonly sourceOf?: (path: string) => string;
+  /** Where names are answered, and only there. */
+  readonly network?: PlannedNetwork;
 }
 
-const NAMESPACES = ["--unshare-all", "--unshare-user", "--disable-userns"];
+/** What a network of the gate's changes in a sandbox's files. */
+export interface PlannedNetwork {
+  /** Written over the small files. */
+  readonly names: readonly LaidFile[];
+  /** Mounted over the host's own. */
+  readonly authorities: readonly LaidFile[];
+}
+
+const NAMESPACES = ["user", "ipc", "pid", "uts", "cgroup"].map((name) => `--unshare-${name}`);
 const IDENTITY = [
   "--uid",
   `${INSIDE.uid}`,
@@ -67,8 +80,9 @@ export function planBubblewrap(profile: Profile, facts: PlanFacts): Plan {
   const { steps, mounts, absent } = planMounts(profile, { ...facts, base: hostRoot(facts.host) });
   const sourceOf = facts.sourceOf ?? ((path: string): string => path);
   const files = plannedFiles(facts.host);
-  // bash reaps nothing, and an explaining run has a stage of its own in between: bubblewrap's first process stays.
-  const launcherIsFirst = facts.native && profile.explainSyscalls !== true;
+  // bash reaps nothing, and a watched run has a stage of its own in between: bubblewrap's first process stays.
+  const isWatched = profile.explainSyscalls === true || profile.observeFiles === true;
+  const launcherIsFirst = facts.native && !isWatched;
   const fileArgs = files.flatMap((file, index) => [
     "--perms",
     "0444",
@@ -76,15 +90,28 @@ export function planBubblewrap(profile: Profile, facts: PlanFacts): Plan {
     `${FD.data + index}`,
     file.path,
   ]);
+  const { network } = facts;
+  const late = [...(network?.names ?? []), ...(network?.authorities ?? [])];
+  const lateArgs = late.map(({ point }, index) => {
+    const how = index < (network?.names.length ?? 0) ? "--file" : "--ro-bind-data";
+    return ["--perms", "0444", how, `${FD.late + index}`, point];
+  });
+  const authorities = network?.authorities.map(({ point }) => ({ point, writable: false })) ?? [];
+  const allMounts = [...mounts, ...authorities];
   return {
     args: [
       ...NAMESPACES,
+      // A network of the gate's was joined before.
+      ...(network === undefined ? ["--unshare-net"] : []),
+      "--disable-userns",
       ...IDENTITY,
       ...LIFETIME,
       ...(launcherIsFirst ? ["--as-pid-1"] : []),
       "--clearenv",
       ...fileArgs,
+      ...lateArgs.slice(0, network?.names.length ?? 0).flat(),
       ...steps.flatMap((step) => argumentsOf(step, profile.limits.scratchBytes, sourceOf)),
+      ...lateArgs.slice(network?.names.length ?? 0).flat(),
       // A tool that is granted nothing of the workspace still starts there, in an empty folder.
       "--dir",
       profile.workingDirectory,
@@ -101,13 +128,14 @@ export function planBubblewrap(profile: Profile, facts: PlanFacts): Plan {
         ...(facts.native ? { native: `/proc/self/fd/${launcherDescriptor(files)}` } : {}),
         ...(launcherIsFirst ? { init: "late" } : {}),
         rlimits: rlimitsFor(profile.limits, facts.enforced),
-        landlock: landlockRules(mounts),
+        landlock: landlockRules(allMounts),
       }),
     ],
-    mounts,
+    mounts: allMounts,
     absent,
     launcherIsFirst,
     files,
+    late,
   };
 }
 

@@ -2,6 +2,7 @@ import { statSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Profile } from "../../../contract/profile.ts";
 import { isWithin } from "../../../contract/within.ts";
+import type { JoinedNetwork } from "../../driver.ts";
 import { perlCommand } from "../../perl.ts";
 import type { HostUser } from "../../user.ts";
 
@@ -13,7 +14,8 @@ const STAGE = "/tmp";
 
 /** A tree that is only read is mounted as it is where its file system cannot map owners. */
 const SCRIPT = `
-my ($stage, $uid, $gid, $count) = splice @ARGV, 0, 4;
+my ($stage, $uid, $gid, $user_ns, $net_ns, $count) = splice @ARGV, 0, 6;
+$_ = namespace($_) for $user_ns, $net_ns;
 $_ += 0 for $uid, $gid, $count;
 my %maps;
 call('unshare', $unshare, 0x20000);
@@ -37,6 +39,8 @@ for (@trees) {
 }
 $) = "$gid $gid"; $( = $gid; ($<, $>) = ($uid, $uid);
 die "still root\\n" if $< == 0 || $> == 0 || $( == 0 || $) == 0;
+enter($user_ns, 0x10000000);
+enter($net_ns, 0x40000000);
 exec { $ARGV[0] } @ARGV or die "$ARGV[0]: $!\\n";
 `;
 
@@ -45,6 +49,13 @@ export interface Staging {
   /** Runs in front of bubblewrap, as root, and becomes it as the sandbox's user. */
   readonly command: readonly string[];
   readonly sourceOf: (path: string) => string;
+}
+
+export interface StagingOptions {
+  /** Where the private copy of a granted path lies; unset: none is staged. */
+  readonly copyOf?: ((path: string) => string) | undefined;
+  /** Joined last thing; unset: bubblewrap makes its own. */
+  readonly network?: JoinedNetwork | undefined;
 }
 
 /**
@@ -56,7 +67,7 @@ export interface Staging {
 export function stageGrants(
   { files }: Profile,
   user: HostUser,
-  copyOf: (path: string) => string = (path) => path,
+  { copyOf = (path) => path, network }: StagingOptions = {},
 ): Staging | undefined {
   if (process.geteuid?.() !== 0) return undefined;
   const write = files.write.map(copyOf);
@@ -74,7 +85,8 @@ export function stageGrants(
     writes ? "w" : "r",
     isFolder ? "d" : "f",
   ]);
-  const ids = [STAGE, String(user.uid), String(user.gid), String(places.length)];
+  const joins = network === undefined ? ["-", "-"] : [network.userNamespace, network.netNamespace];
+  const ids = [STAGE, String(user.uid), String(user.gid), ...joins, String(places.length)];
   return {
     command: perlCommand(SCRIPT, [...ids, ...words]),
     sourceOf: (path) => {

@@ -1,3 +1,4 @@
+import type { JoinedNetwork } from "../../driver.ts";
 import { perlCommand } from "../../perl.ts";
 import type { HostUser } from "../../user.ts";
 
@@ -47,9 +48,12 @@ export interface BuildIdentity {
  * RESOLVE_IN_ROOT), seals it, and becomes a runtime that is root of nothing. The new mount API needs Linux 5.12.
  */
 const SCRIPT = `
-my ($stage, $uid, $gid, $in_uid, $in_gid, $rt_uid, $rt_gid, $by, $config, $count) = splice @ARGV, 0, 10;
+my ($stage, $uid, $gid, $in_uid, $in_gid, $rt_uid, $rt_gid, $by, $user_ns, $net_ns, $config, $count) = splice @ARGV, 0, 12;
 $_ += 0 for $uid, $gid, $in_uid, $in_gid, $rt_uid, $rt_gid, $count;
 umask 0022;
+$_ = namespace($_) for $user_ns, $net_ns;
+# Who is not root has a right to the network only in the user namespace that owns it.
+if ($by eq 'self') { enter($user_ns, 0x10000000); enter($net_ns, 0x40000000) }
 my $gateway = $$;
 pipe my $asked, my $ask; pipe my $done, my $do;
 my $helper = $by eq 'self' ? 0 : fork // die "fork: $!\\n";
@@ -147,7 +151,7 @@ for (@steps) {
   }
 }
 seal($root, 7, 0x1000);
-enter_user_namespace(0x20000) if $by eq 'root';
+if ($by eq 'root') { enter($net_ns, 0x40000000); enter_user_namespace(0x20000) }
 call('pid namespace', $unshare, 0x20000000);
 my $runtime = fork // die "fork: $!\\n";
 call('lifetime', $prctl, 1, 9, 0, 0, 0);
@@ -165,13 +169,18 @@ waitpid $runtime, 0;
 exit($? & 127 ? 128 + ($? & 127) : $? >> 8);
 `;
 
-/** The command that builds all this and becomes the parent of `runtime`, which is a pid namespace's first process. */
+/**
+ * The command that builds all this and becomes the parent of `runtime`, which is a pid namespace's first process.
+ * @param network joined before there is a user namespace of the runtime's; unset: the runtime makes its own
+ */
 export function builderCommand(
   { user, inside, runtime }: BuildIdentity,
   steps: readonly BuildStep[],
   config: string,
   command: readonly string[],
+  network?: JoinedNetwork,
 ): readonly string[] {
+  const joins = network === undefined ? ["-", "-"] : [network.userNamespace, network.netNamespace];
   const ids = [user.uid, user.gid, inside.uid, inside.gid, runtime?.uid ?? 0, runtime?.gid ?? 0];
   const words = steps.flatMap((step) => {
     const own = wordsOf(step);
@@ -181,6 +190,7 @@ export function builderCommand(
     STAGE,
     ...ids.map(String),
     runtime?.by ?? "self",
+    ...joins,
     config,
     `${steps.length}`,
     ...words,

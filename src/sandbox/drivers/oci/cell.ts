@@ -21,6 +21,8 @@ export interface Parts {
   readonly profile: Profile;
   /** Builder, runtime and launcher. */
   readonly command: readonly string[];
+  /** Variables of the tool beside its profile's. */
+  readonly variables: Readonly<Record<string, string>>;
   /** Reads what is true of the sandbox whose pid namespace begins with that process of the host. */
   readonly inspect: (runtimePid: number) => Controls;
   readonly onClosed: () => void;
@@ -51,7 +53,7 @@ export class OciCell implements Cell {
    */
   static async start(seed: Seed, parts: Parts): Promise<OciCell> {
     const cell = new OciCell(seed, parts);
-    seed.become(undefined, parts.command);
+    seed.become(parts.command, {});
     await cell.#ready();
     return cell;
   }
@@ -62,6 +64,10 @@ export class OciCell implements Cell {
 
   get group(): LimitGroup {
     return this.#seed.group;
+  }
+
+  get variables(): Readonly<Record<string, string>> {
+    return this.#parts.variables;
   }
 
   async inspect(): Promise<Controls> {

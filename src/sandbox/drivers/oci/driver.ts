@@ -5,13 +5,28 @@ import { type Digest, digestOf } from "../../../contract/ids.ts";
 import { DEFAULT_LIMITS, type Limits, type Profile } from "../../../contract/profile.ts";
 import type { IsolationClass } from "../../../contract/tier.ts";
 import { CellSandbox } from "../../cell.ts";
-import type { Diagnosis, Driver, DriverSupport, OpenOptions, Sandbox } from "../../driver.ts";
+import {
+  type Diagnosis,
+  type Driver,
+  type DriverSupport,
+  type JoinedNetwork,
+  joinedNetwork,
+  type OpenOptions,
+  type Sandbox,
+} from "../../driver.ts";
 import { type HostLayout, readHostLayout } from "../../host.ts";
 import { readImage } from "../../image/layout.ts";
 import { unpackedImage } from "../../image/unpack.ts";
 import { type LimitBackend, requireTreeLimits } from "../../limits/backend.ts";
 import { detectLimits } from "../../limits/detect.ts";
-import { hostRoot, kindOfPath, plannedFiles } from "../../mounts.ts";
+import {
+  authorityFiles,
+  hostRoot,
+  kindOfPath,
+  networkFiles,
+  type PlannedFile,
+  plannedFiles,
+} from "../../mounts.ts";
 import { PipeStore } from "../../pipes.ts";
 import { defaultSeccomp, seccompArch } from "../../seccomp/default.ts";
 import type { SeccompProfile } from "../../seccomp/profile.ts";
@@ -24,7 +39,7 @@ import { OciCell, type Parts } from "./cell.ts";
 import { type Expected, readEvidence } from "./evidence.ts";
 import { readGuestEvidence } from "./guest-evidence.ts";
 import { GUEST_CANARY_ERRNO, guestProfile, withoutComments } from "./guest-seccomp.ts";
-import { identityFor, ownersOf } from "./identity.ts";
+import { identityFor, networkIdentityFor, ownersOf } from "./identity.ts";
 import { loadedLabel } from "./label.ts";
 import { filesOver, layRoot } from "./lay-root.ts";
 import { type PlanFacts, planOci } from "./plan.ts";
@@ -44,6 +59,11 @@ export interface OciOptions {
 const STAND_INS = "stand-ins";
 /** Unpacked images, by the digest of their manifest. */
 const IMAGES = "images";
+
+/** What lies below everything else, and the folder of the host that it is made of. */
+interface Bottom extends Pick<PlanFacts, "base" | "files"> {
+  readonly folder: string;
+}
 
 /** What a driver finds out once, when it is first needed: a gateway has drivers that it never calls. */
 interface Ready extends Programs {
@@ -77,7 +97,7 @@ export class OciDriver implements Driver {
     this.name = options.runtime;
     this.supports = {
       isolation: [this.#runtime.isolation],
-      network: ["none"],
+      network: ["none", "names"],
       maskedPaths: true,
       roots: ["folder", "layout"],
       stagedWrites: true,
@@ -101,10 +121,12 @@ export class OciDriver implements Driver {
     }
   }
 
-  async open(profile: Profile, { copyOf }: OpenOptions = {}): Promise<Sandbox> {
+  async open(profile: Profile, options: OpenOptions = {}): Promise<Sandbox> {
     const undo: (() => void)[] = [];
+    const { copyOf } = options;
     try {
-      const ready = this.#setUp();
+      const network = joinedNetwork(profile, options);
+      const ready = this.#readyFor(network);
       const bottom = await this.#bottom(ready, profile);
       const seed = await this.#plant(ready);
       undo.push(() => this.#uproot(seed));
@@ -117,7 +139,7 @@ export class OciDriver implements Driver {
       undo.push(standIns.release);
       const cell = await OciCell.start(
         seed,
-        this.#parts(ready, profile, seed, copyOf, standIns.folders, bottom, () => {
+        this.#parts(ready, profile, seed, options, standIns.folders, bottom, () => {
           standIns.release();
           this.#track(seed.discard());
         }),
@@ -166,11 +188,16 @@ export class OciDriver implements Driver {
     return this.#ready;
   }
 
+  #readyFor(network: JoinedNetwork | undefined): Ready {
+    const ready = this.#setUp();
+    return network === undefined ? ready : { ...ready, identity: networkIdentityFor(this.#options.user) };
+  }
+
   /** What lies below everything else: the host's programs, or another root file system. */
-  async #bottom({ host, identity }: Ready, profile: Profile): Promise<Pick<PlanFacts, "base" | "files">> {
+  async #bottom({ host, identity }: Ready, profile: Profile): Promise<Bottom> {
     const { inside } = identity;
     const { root } = profile;
-    if (root.from === "host") return { base: hostRoot(host), files: plannedFiles(host, inside) };
+    if (root.from === "host") return { folder: "/", base: hostRoot(host), files: plannedFiles(host, inside) };
     if (root.from === "image") {
       throw new GateError("ERR_DRIVER_UNAVAILABLE", `${this.name} has no images of a container engine`, {
         remedy: "write `oci:PATH` for an OCI image layout, or ask for `container` isolation",
@@ -181,22 +208,28 @@ export class OciDriver implements Driver {
         ? root.path
         : await unpackedImage(readImage(root.path, root.digest), join(this.#options.folder, IMAGES));
     const files = filesOver(inside);
-    return { base: layRoot(folder, profile, files), files };
+    return { folder, base: layRoot(folder, profile, files), files };
   }
 
   #parts(
     { runtime, launcher, filter, label, identity }: Ready,
     profile: Profile,
     seed: Seed,
-    copyOf: OpenOptions["copyOf"],
+    { copyOf, network }: OpenOptions,
     standIns: ReadonlySet<string>,
-    bottom: Pick<PlanFacts, "base" | "files">,
+    { folder: root, ...bottom }: Bottom,
     onClosed: () => void,
   ): Parts {
     const { user } = this.#options;
     const plan = planOci(profile, {
       runtime: this.#runtime,
       ...bottom,
+      ...(network === undefined
+        ? {}
+        : {
+            files: replaced(bottom.files, networkFiles(network)),
+            network: authorityFiles(network, (path) => kindOfPath(join(root, path))),
+          }),
       kindOf: kindOfPath,
       standIns,
       ...(copyOf === undefined ? {} : { copyOf }),
@@ -207,13 +240,17 @@ export class OciDriver implements Driver {
       launcher,
       label,
     });
-    const expected: Expected = { identity, plan, label, seccomp: filter, limits: seed.group };
+    const expected: Expected = { identity, plan, label, seccomp: filter, limits: seed.group, network };
     const read = this.#runtime.ownKernel ? readGuestEvidence : readEvidence;
-    const run = this.#runtime.command(runtime, profile.files.write.length > 0);
+    const run = this.#runtime.command(runtime, {
+      writes: profile.files.write.length > 0,
+      joinsNetwork: network !== undefined,
+    });
     return {
       runtime: this.#runtime,
       profile,
-      command: builderCommand(identity, plan.steps, JSON.stringify(plan.config), run),
+      command: builderCommand(identity, plan.steps, JSON.stringify(plan.config), run, network),
+      variables: network?.environment ?? {},
       inspect: (pid) => read(pid, seed.dialogue, expected),
       onClosed,
     };
@@ -258,6 +295,11 @@ export class OciDriver implements Driver {
     this.#removals.add(removal);
     void removal.finally(() => this.#removals.delete(removal));
   }
+}
+
+/** `files`, with others in place of those of the same path: what a root has of its own stays as it is. */
+function replaced(files: readonly PlannedFile[], by: readonly PlannedFile[]): readonly PlannedFile[] {
+  return files.map((file) => by.find(({ path }) => path === file.path) ?? file);
 }
 
 /** A granted path that vanished meanwhile, a full disk, too many open files: the kernel's own words. */

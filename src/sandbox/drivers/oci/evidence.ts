@@ -1,6 +1,8 @@
 import type { Controls } from "../../../contract/execution.ts";
 import type { Dialogue } from "../../dialogue.ts";
+import type { JoinedNetwork } from "../../driver.ts";
 import { mountsAsPlanned } from "../../evidence/mounts.ts";
+import { guardedNetwork } from "../../evidence/network.ts";
 import {
   type AskedSeccomp,
   capabilities,
@@ -27,6 +29,8 @@ export interface Expected {
   readonly label: string | undefined;
   readonly seccomp: AskedSeccomp;
   readonly limits: LimitGroup;
+  /** Where the profile names hosts. */
+  readonly network: JoinedNetwork | undefined;
 }
 
 /** What a container's first program holds beside nothing: the runtime would otherwise look a home up and add it. */
@@ -48,7 +52,7 @@ export function readEvidence(runtime: number, dialogue: Dialogue, expected: Expe
     user: user(launcher, status, identity.user, identity.inside.uid),
     lsm: label === undefined ? landlock(dialogue.landlock) : labelControl(launcher, label),
     ...expected.limits.evidence(launcher),
-    network: network(launcher),
+    network: expected.network === undefined ? network(launcher) : guardedNetwork(launcher, expected.network),
     environment: environment(launcher, VARIABLES),
     mounts: mountsAsPlanned(mounts, expected.plan),
     descriptors: descriptors([launcher, init]),

@@ -3,6 +3,7 @@ import { release } from "node:os";
 import type { Control, Controls } from "../../../contract/execution.ts";
 import type { Dialogue, InsideReport } from "../../dialogue.ts";
 import { mountsAsPlanned } from "../../evidence/mounts.ts";
+import { guardedNetwork } from "../../evidence/network.ts";
 import { landlock, namespaces, network, probed } from "../../evidence/process.ts";
 import { FD } from "../../launcher.ts";
 import { readChildren, readMounts, readStatus } from "../../procfs.ts";
@@ -16,6 +17,8 @@ const GUEST_KERNEL = /^4\.4\.0 /;
  * root up with (0x240100). Nothing of the host's.
  */
 const SERVANT_CAPABILITIES = 0x4_001fn | 0x8_001fn | 0x24_0100n;
+/** A wider surface than a stack of its own, which the host could not listen in. */
+const HOST_SOCKETS = "; the sentry makes the guest's sockets in it, by calls of the host's";
 /** A guest has no view of the host's cgroups at all. */
 const SERVANT_NAMESPACES = ["user", "mnt", "pid", "net", "ipc", "uts"] as const;
 
@@ -44,7 +47,10 @@ export function readGuestEvidence(runtime: number, dialogue: Dialogue, expected:
     user: user(servants, inside, expected),
     lsm: landlock(dialogue.landlock),
     ...expected.limits.evidence(servants.sentry),
-    network: network(servants.sentry),
+    network:
+      expected.network === undefined
+        ? network(servants.sentry)
+        : guardedNetwork(servants.sentry, expected.network, HOST_SOCKETS),
     environment: environment(inside),
     mounts: mountsAsPlanned(readMounts(servants.gofer), expected.plan),
     descriptors: descriptors(inside),

@@ -22,6 +22,14 @@ export function identityFor(user: HostUser): BuildIdentity {
     : { user, inside: INSIDE, runtime: { ...subordinate, by: "newuidmap" } };
 }
 
+/**
+ * The same for a sandbox in a network of the gate's. newuidmap(1) maps users only for a child of its own namespace, and
+ * that network's is in between: who is not root maps one user.
+ */
+export function networkIdentityFor(user: HostUser): BuildIdentity {
+  return process.geteuid?.() === 0 ? identityFor(user) : { user, inside: { uid: 0, gid: 0 } };
+}
+
 /** The first of this user's subordinate ids (subuid(5), subgid(5)), where newuidmap(1) can map them. */
 function subordinateIds(): HostUser | undefined {
   if (!existsSync("/usr/bin/newuidmap") || !existsSync("/usr/bin/newgidmap")) return undefined;

@@ -54,7 +54,7 @@ for (const name of RUNTIME_NAMES) {
   test(`a profile with everything in it, for ${name}`, () => {
     const file = new URL(`./plan-${name}.golden.json`, import.meta.url);
     const seen = {
-      command: RUNTIMES[name].command(`/usr/bin/${name}`, true),
+      command: RUNTIMES[name].command(`/usr/bin/${name}`, { writes: true, joinsNetwork: false }),
       ...planOci(PROFILE, facts(name)),
     };
     if (process.env["CALLGATE_GOLDEN"] === "write") writeFileSync(file, `${JSON.stringify(seen, null, 2)}\n`);
@@ -73,8 +73,10 @@ test("no container has a capability, a network, a device or a namespace of the h
 });
 
 test("what a gofer serves for writing is never reached past it", () => {
-  assert.ok(RUNTIMES.runsc.command("runsc", true).includes("--directfs=false"));
-  assert.ok(RUNTIMES.runsc.command("runsc", true).includes("--oci-seccomp"));
+  assert.ok(
+    RUNTIMES.runsc.command("runsc", { writes: true, joinsNetwork: false }).includes("--directfs=false"),
+  );
+  assert.ok(RUNTIMES.runsc.command("runsc", { writes: true, joinsNetwork: false }).includes("--oci-seccomp"));
 });
 
 test("a label is asked for only where the kernel has it loaded for enforcement", () => {

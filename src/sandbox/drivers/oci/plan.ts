@@ -5,6 +5,7 @@ import { LIMITED, type Limited } from "../../limits/backend.ts";
 import { rlimitsFor } from "../../limits/rlimit.ts";
 import {
   type InsideUser,
+  type LaidFile,
   landlockRules,
   type MountPlan,
   type MountStep,
@@ -48,6 +49,8 @@ export interface PlanFacts {
   readonly launcher: string;
   /** AppArmor's label for the tool; unset where none is loaded. */
   readonly label: string | undefined;
+  /** Where it is started in a network that it shares: files laid over the host's. Unset: it makes its own. */
+  readonly network?: readonly LaidFile[];
 }
 
 /** Profile -> what is built, and `config.json`. Pure: the same profile and facts give the same plan. */
@@ -55,6 +58,12 @@ export function planOci(profile: Profile, facts: PlanFacts): Plan {
   const { runtime } = facts;
   const { steps, mounts, absent } = planMounts(profile, facts);
   const grants = ownGrants(profile);
+  const laid = [
+    { point: LAUNCHER_INSIDE, source: facts.launcher, writable: false },
+    ...(facts.network ?? []).map(({ point, path }) => ({ point, source: path, writable: false })),
+  ];
+  const network = facts.network === undefined ? ["network"] : [];
+  const namespaces = ["pid", "mount", ...network, "ipc", "uts", "cgroup"];
   const folders = [
     ...["/proc", "/dev", "/tmp", INSIDE.home],
     ...(runtime.ownKernel ? ["/sys"] : []),
@@ -65,7 +74,7 @@ export function planOci(profile: Profile, facts: PlanFacts): Plan {
       ...folders.slice(0, -1).map(folder),
       ...facts.files.map(fileStep),
       ...steps.flatMap((step) => buildSteps(step, profile, facts)),
-      { kind: "bind", point: LAUNCHER_INSIDE, source: facts.launcher, writable: false },
+      ...laid.map((mount): BuildStep => ({ kind: "bind", ...mount })),
       ...folders.slice(-1).map(folder),
     ],
     config: {
@@ -75,16 +84,13 @@ export function planOci(profile: Profile, facts: PlanFacts): Plan {
       hostname: "sandbox",
       mounts: runtime.ownKernel ? guestMounts(profile, grants) : kernelMounts(profile),
       linux: {
-        namespaces: ["pid", "mount", "network", "ipc", "uts", "cgroup"].map((type) => ({ type })),
+        namespaces: namespaces.map((type) => ({ type })),
         seccomp: facts.seccomp,
         maskedPaths: MASKED,
         readonlyPaths: READ_ONLY,
       },
     },
-    mounts: [
-      ...mounts.filter(isHostMount(steps, runtime)),
-      { point: LAUNCHER_INSIDE, writable: false, source: facts.launcher },
-    ],
+    mounts: [...mounts.filter(isHostMount(steps, runtime)), ...laid],
     absent,
     grants,
   };

@@ -6,6 +6,13 @@ import { STAGED } from "./builder.ts";
 export const RUNTIME_NAMES = ["runc", "crun", "runsc"] as const;
 export type RuntimeName = (typeof RUNTIME_NAMES)[number];
 
+/** What of a profile a runtime's own options depend on. */
+export interface RuntimeAsked {
+  readonly writes: boolean;
+  /** It is started in a network that its container shares. */
+  readonly joinsNetwork: boolean;
+}
+
 /** How one OCI runtime differs from the others. */
 export interface Runtime {
   readonly name: RuntimeName;
@@ -23,7 +30,7 @@ export interface Runtime {
   readonly ownKernel: boolean;
   readonly evidence: DriverSupport["evidence"];
   /** The command that runs the staged bundle, with descriptors 3 to 5 handed on. */
-  command(program: string, writes: boolean): readonly string[];
+  command(program: string, asked: RuntimeAsked): readonly string[];
 }
 
 /** Unique where it is looked up: in a folder that this sandbox alone sees. */
@@ -76,9 +83,11 @@ const RUNSC: Runtime = {
     descriptors: "probed",
     lsm: "none",
   }),
-  command: (program, writes) => [
+  command: (program, { writes, joinsNetwork }) => [
     program,
-    ...["--root", STAGED.state, "--rootless", "--ignore-cgroups", "--network=none", "--platform=systrap"],
+    ...["--root", STAGED.state, "--rootless", "--ignore-cgroups", "--platform=systrap"],
+    // In a network of the gate's the sentry makes the guest's sockets by calls of the host's.
+    `--network=${joinsNetwork ? "host" : "none"}`,
     // Without it the profile's seccomp section is ignored.
     ...["--oci-seccomp", "--overlay2=none", "--host-uds=none", "--host-fifo=none"],
     // Its own file access is faster, and comes from the sentry's mount namespace, where nothing is mounted: the kernel
