@@ -36,6 +36,7 @@ async function inProcess(): Promise<void> {
         tool: tool.name,
         toolDigest: tool.digest,
         input: input.value,
+        network: { mode: "none" },
         caller,
         context,
         receivedMs: 0,

@@ -1,4 +1,5 @@
 import { EXEC_TOOL } from "./catalog/builtin.ts";
+import { callNetwork } from "./catalog/call-network.ts";
 import { buildCommand } from "./catalog/command.ts";
 import { ExecInput } from "./catalog/exec-input.ts";
 import type { CallContext, Caller } from "./contract/call.ts";
@@ -38,6 +39,7 @@ export class CallPreparer {
       tool: tool.name,
       toolDigest: tool.digest,
       input,
+      network: callNetwork(tool, input),
       caller: this.#caller,
       context: this.#context,
       receivedMs: Date.now(),

@@ -41,7 +41,13 @@ export function callProfile(
     // An account without a home has no secrets in it.
     home: processPathInputs().home ?? "/nonexistent",
   });
-  return prepared.explainSyscalls === true ? { ...profile, explainSyscalls: true } : profile;
+  const { network } = call;
+  return {
+    ...profile,
+    network,
+    ...(prepared.explainSyscalls === true ? { explainSyscalls: true } : {}),
+    ...(network.mode === "names" && network.observe !== undefined ? { observeFiles: true } : {}),
+  };
 }
 
 interface ExecGrants {

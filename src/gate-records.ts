@@ -4,6 +4,7 @@ import type { Changes } from "./contract/changes.ts";
 import type { Permit } from "./contract/decision.ts";
 import type { GateError } from "./contract/errors.ts";
 import type { CallId, Digest } from "./contract/ids.ts";
+import type { EgressFact } from "./contract/network.ts";
 import type { OpenedRecord, RecordDraft } from "./contract/record.ts";
 import type { Asked, PreparedCall } from "./gate.ts";
 import type { Answered } from "./gate-result.ts";
@@ -40,6 +41,12 @@ export function intentDraft(
 export function openedDraft(call: CallId, opened: Omit<OpenedRecord, "kind" | "call">): RecordDraft {
   const { driver, isolation, profileDigest, controls, waitedMs } = opened;
   return { record: { kind: "opened", call, driver, isolation, profileDigest, controls, waitedMs } };
+}
+
+export function egressDraft(call: CallId, fact: EgressFact): RecordDraft {
+  // Entries hold whole numbers only.
+  const [startedMs, durationMs] = [Math.round(fact.startedMs), Math.round(fact.durationMs)];
+  return { record: { kind: "egress", call, fact: { ...fact, startedMs, durationMs } } };
 }
 
 export function outcomeDraft(

@@ -3,6 +3,7 @@ import type { Changes } from "./contract/changes.ts";
 import type { Permit } from "./contract/decision.ts";
 import type { GateError } from "./contract/errors.ts";
 import type { Controls, Execution } from "./contract/execution.ts";
+import type { Fragment } from "./contract/fragment.ts";
 import type { Digest } from "./contract/ids.ts";
 import type { Receipt } from "./contract/record.ts";
 import type { CallResult, Outcome } from "./contract/result.ts";
@@ -20,6 +21,8 @@ export interface Answered {
   readonly execution: Execution;
   /** Of a tool with staged writes. */
   readonly changes?: Changes | undefined;
+  /** Of a learning run. */
+  readonly learned?: Fragment | undefined;
 }
 
 const NOTHING = {
@@ -51,7 +54,7 @@ export function resultOf(
     readonly output: CheckedOutput;
   },
 ): CallResult {
-  const { execution, controls, driver, isolation, changes } = answered;
+  const { execution, controls, driver, isolation, changes, learned } = answered;
   const { structured } = extra.output;
   const error = extra.output.error ?? (changes === undefined ? undefined : changesError(changes));
   return {
@@ -69,6 +72,7 @@ export function resultOf(
     ...(execution.outcome === "killed" ? { killedBy: execution.killedBy } : {}),
     ...(structured === undefined ? {} : { structured }),
     changes: changes ?? null,
+    ...(learned === undefined ? {} : { learned }),
     receipt: extra.receipt,
     error:
       execution.outcome === "unstarted" ? errorOf(execution) : error === undefined ? null : errorOf(error),

@@ -5,12 +5,15 @@ import type { CallContext, ToolCall } from "./contract/call.ts";
 import type { Decision, Permit } from "./contract/decision.ts";
 import { GateError } from "./contract/errors.ts";
 import type { Execution } from "./contract/execution.ts";
+import type { Fragment } from "./contract/fragment.ts";
 import { type CallId, type Digest, newCallId } from "./contract/ids.ts";
 import type { JsonObject } from "./contract/json.ts";
+import type { EgressFact } from "./contract/network.ts";
 import type { Profile } from "./contract/profile.ts";
 import type { CallResult } from "./contract/result.ts";
 import { TIER_MINIMUMS } from "./contract/tier.ts";
 import type { Tool } from "./contract/tool.ts";
+import { EgressJournal } from "./egress-journal.ts";
 import { deniedDraft, intentDraft, openedDraft, outcomeDraft } from "./gate-records.ts";
 import { type Answered, refusalResult, resultOf } from "./gate-result.ts";
 import { permitted, profileDigest, requestDigest, requireControls, settled } from "./gate-steps.ts";
@@ -86,6 +89,12 @@ export interface GateParts {
   readonly poolStats: () => PoolStats | null;
   /** For a tool with `output: json`. */
   readonly checkOutput: (tool: Tool, execution: Execution) => Promise<CheckedOutput>;
+  /** Of a learning run: what it used, as rules. */
+  readonly learn: (
+    profile: Profile,
+    execution: Execution,
+    egress: readonly EgressFact[],
+  ) => Promise<Fragment | undefined>;
   readonly close: () => Promise<void>;
 }
 
@@ -155,15 +164,21 @@ export class Gate implements AsyncDisposable {
         { spend: [admission.spend], ...payloads },
       );
       const startedMs = Date.now();
+      const egress = new EgressJournal(asked.id, (facts) => this.log.append(facts));
       const execution = await settled(
-        sandbox.release(admission.capability, withInput(command, options), options),
+        sandbox.release(admission.capability, withInput(command, options), {
+          ...options,
+          onEgress: (fact) => egress.note(fact),
+        }),
       );
       const changes = await staged?.settle(execution);
-      const answered: Answered = { ...opened, startedMs, execution, changes };
-      const [recorded] = await this.log.append([outcomeDraft(asked.prepared, answered)], {
-        receipts: true,
-        ...payloads,
-      });
+      const learned = await this.#parts.learn(profile, execution, egress.facts);
+      const answered: Answered = { ...opened, startedMs, execution, changes, learned };
+      // In this order: what happened at the network's edge, and then how the call ended.
+      const [, [recorded]] = await Promise.all([
+        egress.close(),
+        this.log.append([outcomeDraft(asked.prepared, answered)], { receipts: true, ...payloads }),
+      ]);
       staged?.finish();
       const output = await this.#parts.checkOutput(tool, execution);
       return resultOf(asked.prepared, permit, answered, {

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { type AuditLog, openLog } from "./audit/log.ts";
+import { LazyEgress } from "./call-egress.ts";
 import { CallPreparer } from "./call-preparer.ts";
 import { callProfile } from "./call-profile.ts";
 import { freshSandboxes, pooledSandboxes } from "./call-sandbox.ts";
@@ -17,6 +18,7 @@ import type { Driver } from "./sandbox/driver.ts";
 import { createDrivers } from "./sandbox/drivers/registry.ts";
 import { sandboxUser } from "./sandbox/user.ts";
 import { recoverChanges, stageCall } from "./staged-writes.ts";
+import { throughEgress } from "./with-egress.ts";
 
 export interface OpenGateOptions extends ProjectOptions {
   /**
@@ -65,6 +67,7 @@ export async function openGateOn(loaded: LoadedProject, life: "worker" | "one-sh
     const context: CallContext = Object.freeze({ environment: settings.environment, depth: 0 });
     const sandboxes =
       life === "worker" ? pooledSandboxes(join(paths.stateDir, POOL_REPORTS)) : freshSandboxes();
+    const egress = new LazyEgress(join(paths.stateDir, "sandbox/egress"), project);
     const preparer = new CallPreparer(loaded, session.caller, context);
     const own = ownFiles(paths, project);
     return new Gate({
@@ -76,15 +79,22 @@ export async function openGateOn(loaded: LoadedProject, life: "worker" | "one-sh
       decide: (prepared) => decider.decide(prepared),
       profileOf: (prepared, permit) => callProfile(prepared, permit, project, own),
       stage: (id, profile) => stageCall(staged, sandboxUser(workspace.root), id, profile),
-      openSandbox: sandboxes.open,
+      openSandbox: (driver, profile, digest, prepared) =>
+        sandboxes.open(throughEgress(driver, profile, egress), profile, digest, prepared),
       restock: sandboxes.restock,
       poolStats: sandboxes.stats,
+      learn: async (profile, execution, facts) => {
+        if (profile.observeFiles !== true) return undefined;
+        const { learnRun } = await import("./learn-run.ts");
+        return learnRun(execution, facts, profile, { workspace: workspace.root, own }) ?? undefined;
+      },
       checkOutput: (tool, execution) => checkOutput(tool, execution),
       close: async () => {
         // Last in, first out; one that cannot be closed does not keep the others open.
         await using all = new AsyncDisposableStack();
         all.defer(() => log.close());
         for (const driver of drivers) all.use(driver);
+        all.use(egress);
         all.use(sandboxes);
       },
     });

@@ -27,7 +27,7 @@ export function onCopies(driver: Driver, staged: StagedWrites | undefined): Driv
     name: driver.name,
     supports: driver.supports,
     probe: () => driver.probe(),
-    open: (profile) => driver.open(profile, { copyOf: staged.copyOf }),
+    open: (profile, options) => driver.open(profile, { ...options, copyOf: staged.copyOf }),
     [Symbol.asyncDispose]: async () => {},
   };
 }

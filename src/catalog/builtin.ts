@@ -24,7 +24,9 @@ const EXEC_INPUT: JsonObject = {
       properties: { read: PATHS, write: PATHS, hide: PATHS, staged: { type: "boolean" } },
       additionalProperties: false,
     },
-    network: { type: "string", enum: ["none"] },
+    network: { type: "string", enum: ["none", "names"] },
+    hosts: { type: "array", items: { type: "string", minLength: 1, maxLength: 400 }, maxItems: 64 },
+    observe: { type: "string", enum: ["refuse", "allow"] },
     isolation: { type: "string", enum: ISOLATION_CLASSES },
     root: { type: "string", minLength: 1, maxLength: 4096 },
     environment: {
@@ -60,7 +62,7 @@ export const EXEC_TOOL: Tool = deepFreeze({
   input: EXEC_INPUT,
   run: { command: ["{...command}"], allowLeadingDash: true, environment: {} },
   output: "text",
-  sandbox: { files: { read: [], write: [], hide: [] }, network: "none", limits: DEFAULT_LIMITS },
+  sandbox: { files: { read: [], write: [], hide: [] }, network: { mode: "none" }, limits: DEFAULT_LIMITS },
   calls: [],
-  digest: parseDigest("sha256:63435c618a460952d5192ae9c2b28666376478c3e08214c401deb1f0afdd781b"),
+  digest: parseDigest("sha256:5a650f8070cbdedf1d585699a63f916620215e87cf5d59a8e421c18c9a9cd5dc"),
 });

@@ -12,6 +12,10 @@ export interface ExecRequest {
   readonly hide?: readonly string[];
   /** What it writes goes to a private copy, applied when the command has succeeded. */
   readonly staged?: boolean;
+  /** Hosts it reaches: see `parseNetText`. */
+  readonly hosts?: readonly string[];
+  /** A learning run: its files and hosts are noted. `refuse`: no other host is reached; `allow`: every one is. */
+  readonly observe?: "refuse" | "allow";
   /** Names and values; policy and the record see the names. */
   readonly environment?: Readonly<Record<string, string>>;
   readonly isolation?: IsolationClass;
@@ -22,6 +26,8 @@ export interface ExecRequest {
   /** Tell which system calls were refused, and why. Opens nothing, so policy is not asked about it. */
   readonly explainSyscalls?: boolean;
 }
+
+import { checkRules, parseNetText } from "./network-rule.ts";
 
 const PATHS_MAX = 256;
 const PATH_LENGTH_MAX = 4096;
@@ -41,6 +47,7 @@ export class ExecInput {
   /** What goes into the profile beside it. */
   readonly environment: Readonly<Record<string, string>>;
   readonly explainSyscalls: boolean;
+  readonly command: readonly string[];
   readonly #checked = true;
 
   /** @throws GateError `ERR_USAGE`, `ERR_INPUT_SYNTAX` naming the part that does not fit. */
@@ -55,12 +62,16 @@ export class ExecInput {
       hide: checkPaths(request.hide),
       ...(request.staged === true ? { staged: true } : {}),
     };
+    const hosts = checkHosts(request.hosts);
+    this.command = [...command];
     this.explainSyscalls = request.explainSyscalls === true;
     this.environment = Object.freeze({ ...environment });
     this.value = deepFreeze({
       command: [...command],
       files,
-      network: "none",
+      network: hosts.length > 0 || request.observe !== undefined ? "names" : "none",
+      ...(hosts.length > 0 ? { hosts } : {}),
+      ...(request.observe === undefined ? {} : { observe: request.observe }),
       ...(request.isolation === undefined ? {} : { isolation: request.isolation }),
       ...(request.root === undefined ? {} : { root: checkRoot(request.root) }),
       ...(request.workingDirectory === undefined ? {} : { cwd: request.workingDirectory }),
@@ -81,6 +92,13 @@ function checkPaths(paths: readonly string[] = []): readonly string[] {
     checkText(path);
   }
   return [...paths];
+}
+
+/** @returns them as they were given: policy judges what they mean. */
+function checkHosts(hosts: readonly string[] = []): readonly string[] {
+  for (const text of hosts) checkText(text);
+  checkRules(hosts.map(parseNetText));
+  return [...hosts];
 }
 
 /** @returns it as it was given: policy judges the text, the profile what it means here. */

@@ -3,9 +3,11 @@ import type { Refusal } from "../config/issues.ts";
 import type { GateError } from "../contract/errors.ts";
 import { parseToolName, type ToolName } from "../contract/ids.ts";
 import type { JsonObject } from "../contract/json.ts";
+import type { Network } from "../contract/network.ts";
 import { parseRoot, type RootRequest } from "../contract/root.ts";
 import { ISOLATION_CLASSES, type IsolationClass, TIERS, type Tier } from "../contract/tier.ts";
 import { RESERVED_PREFIX } from "./builtin.ts";
+import { networkSchema } from "./network-schema.ts";
 import { type LimitsFile, limitsSchema } from "./units.ts";
 
 /** A tool manifest as it is written. */
@@ -32,7 +34,7 @@ export interface ManifestFile {
       readonly hide: readonly string[];
       readonly staged?: true;
     };
-    readonly network: "none";
+    readonly network: Network;
     readonly limits: LimitsFile;
   };
   readonly calls: readonly ToolName[];
@@ -58,14 +60,11 @@ export const MANIFEST_REFUSALS: readonly Refusal[] = [
   { path: "run.shell", ...NO_SHELL },
   { path: "sandbox.shell", ...NO_SHELL },
   later("artifacts", "`artifacts` (files a tool produces, kept and passed on)"),
-  later("credentials", "`credentials` (secrets attached at the gate)"),
-  later("sandbox.credentials", "`credentials` (secrets attached at the gate)"),
-  later("run.credentials", "`credentials` (secrets attached at the gate)"),
-  {
-    path: "sandbox.network",
-    message: "`network` must be `none`: egress by name is not in this version",
-    remedy: "write `network: none`; the tool runs without a network",
-  },
+  ...["credentials", "sandbox.credentials", "run.credentials"].map((path) => ({
+    path,
+    message: "a credential is named by the rule of the host that it is for",
+    remedy: "write `network: { allow: [{ host: api.example.com, credential: NAME }] }` below `sandbox`",
+  })),
   {
     path: "allowLeadingDash",
     message: "`allowLeadingDash` stands under `run`",
@@ -191,7 +190,9 @@ const sandbox: z.ZodType<ManifestFile["sandbox"]> = z.strictObject({
     })
     .prefault({})
     .meta({ description: "files it sees; everything else is not there" }),
-  network: z.literal("none").default("none").meta({ description: "always none in this version" }),
+  network: networkSchema
+    .prefault("none" as never)
+    .meta({ description: "none, or the hosts it reaches by name" }),
   limits: limitsSchema.prefault({}).meta({ description: "bounds on one call" }),
 });
 

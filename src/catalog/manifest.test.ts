@@ -34,7 +34,7 @@ describe("parseManifest", () => {
     });
     assert.deepEqual(tool.sandbox, {
       files: { read: [WORKSPACE], write: [], hide: [] },
-      network: "none",
+      network: { mode: "none" },
       limits: { ...DEFAULT_LIMITS, processes: 32 },
     });
     assert.match(tool.digest, /^sha256:[0-9a-f]{64}$/);
@@ -144,11 +144,11 @@ describe("the form of a manifest", () => {
     ["a command as a line", { run: "command: rg x" }, /`run.command` must be a list/, "5:17"],
     ["no command", { run: "command: []" }, /at least 1 entries/, "5:17"],
     ["artifacts", { rest: "artifacts: []" }, /`artifacts` .* is not in this version/, "6:1", /later version/],
-    ["credentials", { rest: "credentials: [x]" }, /`credentials` .* is not in this version/, "6:1"],
+    ["credentials", { rest: "credentials: [x]" }, /named by the rule of the host/, "6:1", /credential: NAME/],
     [
       "credentials under sandbox",
       { rest: "sandbox: { credentials: [x] }" },
-      /`credentials` .* is not in this version/,
+      /named by the rule of the host/,
       "6:12",
     ],
     [
@@ -157,19 +157,8 @@ describe("the form of a manifest", () => {
       /`staged` has no meaning without `write`/,
       "6:21",
     ],
-    [
-      "a network allow list",
-      { rest: "sandbox: { network: { allow: [example.com] } }" },
-      /egress by name is not in this version/,
-      "6:12",
-      /network: none/,
-    ],
-    [
-      "another network",
-      { rest: "sandbox: { network: host }" },
-      /egress by name is not in this version/,
-      "6:12",
-    ],
+    ["an empty allow list", { rest: "sandbox: { network: { allow: [] } }" }, /at least 1 entries/, "6:30"],
+    ["another network", { rest: "sandbox: { network: host }" }, /`sandbox.network`/, "6:21"],
     ["allowLeadingDash in the wrong place", { rest: "allowLeadingDash: true" }, /stands under `run`/, "6:1"],
     [
       "a variable with a bad name",

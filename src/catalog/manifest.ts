@@ -8,7 +8,8 @@ import {
 import type { GateError } from "../contract/errors.ts";
 import { deepFreeze, isJsonObject, type JsonObject } from "../contract/json.ts";
 import { nearest } from "../contract/nearest.ts";
-import { strongerIsolation, TIER_MINIMUMS } from "../contract/tier.ts";
+import type { Network } from "../contract/network.ts";
+import { strongerIsolation, TIER_MINIMUMS, type Tier } from "../contract/tier.ts";
 import type { Tool } from "../contract/tool.ts";
 import { digestTool, type ToolDefinition } from "./digest.ts";
 import { createSchemaChecker, propertyKind, type SchemaChecker } from "./input-schema.ts";
@@ -112,6 +113,19 @@ function checkCodeUse(document: ParsedDocument, { run, tier }: ManifestFile): vo
   );
 }
 
+function checkCredentials(document: ParsedDocument, network: Network, tier: Tier): void {
+  if (network.mode === "none" || TIER_MINIMUMS[tier].credentials) return;
+  const index = network.allow.findIndex(({ credential }) => credential !== undefined);
+  if (index < 0) return;
+  const path = ["sandbox", "network", "allow", index, "credential"];
+  throw fail(
+    document,
+    path,
+    `tier \`${tier}\` has no credentials`,
+    "write `tier: medium` or above, or remove `credential`",
+  );
+}
+
 function checkTier(document: ParsedDocument, { tier, sandbox }: ManifestFile): void {
   const minimum = TIER_MINIMUMS[tier];
   if (!minimum.workspaceWrites && sandbox.files.write.length > 0) {
@@ -123,6 +137,7 @@ function checkTier(document: ParsedDocument, { tier, sandbox }: ManifestFile): v
       "write `tier: medium` or above, or remove `write`",
     );
   }
+  checkCredentials(document, sandbox.network, tier);
   const { isolation, files } = sandbox;
   if (files.staged === true && files.write.length === 0) {
     throw problemAt(document, ["sandbox", "files", "staged"], "`staged` has no meaning without `write`", {

@@ -19,6 +19,14 @@ export interface SessionSettings {
   readonly depthMax: number;
 }
 
+/** How the gate reaches what tools may reach. */
+export interface EgressSettings {
+  /** Name servers, `address:port`; none: as the host resolves names. */
+  readonly resolvers: readonly string[];
+  /** Files with authorities that the gate and its tools trust beside the system's, PEM, relative to the project. */
+  readonly authorities: readonly string[];
+}
+
 /** `callgate.yaml`, checked and with defaults filled in. */
 export interface Settings {
   readonly environment: Environment;
@@ -37,6 +45,7 @@ export interface Settings {
     /** Readable and never written, in every sandbox. */
     readonly protect: readonly string[];
   };
+  readonly egress: EgressSettings;
   readonly owner: OwnerSettings;
   readonly session: SessionSettings;
 }
@@ -47,6 +56,7 @@ export const DEFAULT_SETTINGS: Settings = {
   catalog: ["tools/*.yaml"],
   policies: "policies",
   sandbox: { isolation: "process", root: { from: "host" }, docker: DEFAULT_DOCKER, hide: [], protect: [] },
+  egress: { resolvers: [], authorities: [] },
   owner: { kind: "User", claims: {} },
   session: { usesMax: 10_000, lifeMs: 12 * 3_600_000, depthMax: 2 },
 };

@@ -26,6 +26,7 @@ catalog: [tools/*.yaml, more/**/tool.yaml]
 policies: rules
 sandbox: { isolation: gvisor, root: "folder:images/root", docker: { socket: /d.sock, image: "a@${IMAGE}", runtime: crun }, hide: [.env], protect: [.git/hooks] }
 callers: { owner: { kind: Agent, id: claude, claims: { team: core, level: 3, on: true } } }
+egress: { resolvers: [192.0.2.53, "[2001:db8::53]:5353"], authorities: [certs/company.pem] }
 session: { uses: 5, expires: 10m, depth: 0 }
 `;
     assert.deepEqual(parse(text), {
@@ -39,6 +40,7 @@ session: { uses: 5, expires: 10m, depth: 0 }
         hide: [".env"],
         protect: [".git/hooks"],
       },
+      egress: { resolvers: ["192.0.2.53", "[2001:db8::53]:5353"], authorities: ["certs/company.pem"] },
       owner: { kind: "Agent", id: "claude", claims: { team: "core", level: 3, on: true } },
       session: { usesMax: 5, lifeMs: 600_000, depthMax: 0 },
     });
@@ -61,6 +63,15 @@ session: { uses: 5, expires: 10m, depth: 0 }
     ['catalog: [""]', /at least 1 characters/, "2:11"],
     ["policies: ../rules", /leaves the project/, "2:11"],
     ["policies: rules/*", /holds a wildcard/, "2:11"],
+    [
+      "egress: { resolvers: [dns.example] }",
+      /an address, or an address and a port/,
+      "2:23",
+      /192\.0\.2\.53:53/,
+    ],
+    ["egress: { resolvers: ['192.0.2.53:70000'] }", /an address, or an address and a port/, "2:23"],
+    ["egress: { authorities: [/etc/ca.pem] }", /is absolute/, "2:25", /relative to this file/],
+    ["egress: { proxy: x }", /unknown key `proxy`/, "2:11"],
     ["sandbox: { hide: [../x] }", /leaves the project/, "2:19"],
     ["sandbox: { protect: [/etc] }", /is absolute/, "2:22"],
     ["sandbox: { root: 'folder:/srv/root' }", /is absolute/, "2:18"],

@@ -1,10 +1,11 @@
+import { isIP } from "node:net";
 import { z } from "zod";
 import type { Environment } from "../contract/call.ts";
 import { DEFAULT_DOCKER, type DockerSettings } from "../contract/docker.ts";
 import type { GateError } from "../contract/errors.ts";
 import { parseRoot, type RootRequest } from "../contract/root.ts";
 import { ISOLATION_CLASSES } from "../contract/tier.ts";
-import type { OwnerSettings, Settings } from "./defaults.ts";
+import type { EgressSettings, OwnerSettings, Settings } from "./defaults.ts";
 import { parseDocument, validate } from "./document.ts";
 import type { Refusal } from "./issues.ts";
 import { measureDuration } from "./units.ts";
@@ -58,6 +59,7 @@ interface SettingsFile {
   readonly catalog: readonly string[];
   readonly policies: string;
   readonly sandbox: Settings["sandbox"];
+  readonly egress: EgressSettings;
   readonly callers: { readonly owner: OwnerSettings };
   readonly session: { readonly uses: number; readonly expires: number; readonly depth: number };
 }
@@ -175,6 +177,31 @@ const sandbox: z.ZodType<Settings["sandbox"]> = z.strictObject({
     .meta({ description: "paths no tool writes" }),
 });
 
+const egress: z.ZodType<EgressSettings> = z.strictObject({
+  resolvers: z
+    .array(
+      z.string().refine((text) => isNameServer(text), {
+        error: "a name server is an address, or an address and a port",
+        params: { remedy: "write `192.0.2.53` or `192.0.2.53:53`" },
+      }),
+    )
+    .max(8)
+    .default([])
+    .meta({ description: "name servers for the hosts of tools; none: as this host resolves names" }),
+  authorities: z
+    .array(projectPath("a PEM file, relative to this one", "literal"))
+    .max(16)
+    .default([])
+    .meta({ description: "authorities that the gate and its tools trust beside the system's" }),
+});
+
+/** node:dns takes an address, and `address:port` or `[address]:port`. */
+function isNameServer(text: string): boolean {
+  if (isIP(text) !== 0) return true;
+  const [, address = "", port = ""] = /^\[?([0-9a-fA-F.:]+)\]?:(\d{1,5})$/.exec(text) ?? [];
+  return isIP(address) !== 0 && Number(port) >= 1 && Number(port) <= 65_535;
+}
+
 /** The schema of `callgate.yaml`. */
 export const settingsSchema: z.ZodType<SettingsFile> = z
   .strictObject({
@@ -199,6 +226,7 @@ export const settingsSchema: z.ZodType<SettingsFile> = z
       "literal",
     ).prefault("policies"),
     sandbox: sandbox.prefault({}).meta({ description: "what holds for every sandbox" }),
+    egress: egress.prefault({}).meta({ description: "how the gate reaches what tools may reach" }),
     callers: z
       .strictObject({
         owner: owner.prefault({}).meta({ description: "who the owner of the gate's process is" }),
@@ -226,7 +254,7 @@ export const settingsSchema: z.ZodType<SettingsFile> = z
  * @throws GateError `ERR_CONFIG_SYNTAX` or `ERR_CONFIG_INVALID` with the place.
  */
 export function parseSettings(text: string, file: string): Settings {
-  const { environment, catalog, policies, sandbox, callers, session } = validate(
+  const { environment, catalog, policies, sandbox, egress, callers, session } = validate(
     parseDocument(text, file),
     settingsSchema,
     SETTINGS_REFUSALS,
@@ -236,6 +264,7 @@ export function parseSettings(text: string, file: string): Settings {
     catalog,
     policies,
     sandbox,
+    egress,
     owner: callers.owner,
     session: { usesMax: session.uses, lifeMs: session.expires, depthMax: session.depth },
   };

@@ -1,5 +1,6 @@
 import type { CallId, Digest, ToolName } from "./ids.ts";
 import type { JsonObject } from "./json.ts";
+import type { Network } from "./network.ts";
 
 /** Who asks. `proof` says how that is known; claims are what policy may rely on. */
 export interface Caller {
@@ -31,6 +32,8 @@ export interface ToolCall {
   readonly tool: ToolName;
   readonly toolDigest: Digest;
   readonly input: JsonObject;
+  /** What it would reach, from the tool's manifest or, of `callgate.exec`, from the input. */
+  readonly network: Network;
   readonly caller: Caller;
   readonly context: CallContext;
   /** Milliseconds since the epoch, UTC. */

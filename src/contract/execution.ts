@@ -17,6 +17,8 @@ export interface Denial {
   readonly kind: "egress" | "file" | "syscall" | "limit";
   readonly what: string;
   readonly why: string;
+  /** What would have let it through, where a rule can. */
+  readonly remedy?: string;
 }
 
 /** `look`: its name or metadata alone, which is how most programs find out that a file is not there. */

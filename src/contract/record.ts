@@ -2,6 +2,7 @@ import type { CallContext, Caller } from "./call.ts";
 import type { Changes } from "./changes.ts";
 import type { Controls, Denial, KilledBy, Usage } from "./execution.ts";
 import type { CallId, Digest, ToolName } from "./ids.ts";
+import type { EgressFact } from "./network.ts";
 import type { IsolationClass, Tier } from "./tier.ts";
 
 interface OfCall {
@@ -45,6 +46,12 @@ export interface OpenedRecord extends OfCall {
   readonly waitedMs: number;
 }
 
+/** What happened at the edge of a tool's network. Durable before the call's outcome, as a rule within a second. */
+export interface EgressRecord extends OfCall {
+  readonly kind: "egress";
+  readonly fact: EgressFact;
+}
+
 /** How it ended. Durable before the result is handed back. Payloads `stdout` and `stderr`. */
 export interface OutcomeRecord extends OfCall {
   readonly kind: "outcome";
@@ -80,6 +87,7 @@ export type AuditRecord =
   | IntentRecord
   | DeniedRecord
   | OpenedRecord
+  | EgressRecord
   | OutcomeRecord
   | RecoveredRecord
   | PolicyRecord;

@@ -1,5 +1,6 @@
 import type { Changes } from "./changes.ts";
 import type { Controls, Denial, KilledBy, Usage } from "./execution.ts";
+import type { Fragment } from "./fragment.ts";
 import type { CallId, Digest } from "./ids.ts";
 import type { Receipt } from "./record.ts";
 import type { IsolationClass } from "./tier.ts";
@@ -38,6 +39,8 @@ export interface CallResult {
   readonly usage: Usage | null;
   /** Of a tool with staged writes, and what became of them; null for every other. */
   readonly changes: Changes | null;
+  /** Of a learning run (`--observe`): what it used, as rules. */
+  readonly learned?: Fragment;
   readonly approval: {
     readonly id: string;
     readonly needed: number;

@@ -1,5 +1,6 @@
 import type { Digest, ToolName } from "./ids.ts";
 import type { JsonObject } from "./json.ts";
+import type { Network } from "./network.ts";
 import type { Limits } from "./profile.ts";
 import type { RootRequest } from "./root.ts";
 import type { IsolationClass, Tier } from "./tier.ts";
@@ -36,7 +37,7 @@ export interface Tool {
       /** Writes go to a private copy, applied when the tool has succeeded. */
       readonly staged?: true;
     };
-    readonly network: "none";
+    readonly network: Network;
     readonly limits: Limits;
   };
   /** Tools this one may call through the gate; empty: none. */

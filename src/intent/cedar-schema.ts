@@ -31,6 +31,21 @@ const ARTIFACTS: Attributes = {
   digests: STRINGS,
 };
 
+/** What a call would reach. A host of `hosts` is as rules write it, wildcards too; `places` are `host:port`. */
+const NETWORK: Attributes = {
+  hosts: STRINGS,
+  places: STRINGS,
+  credentials: STRINGS,
+  /** A name may stand for a private address. */
+  private: BOOLEAN,
+  /** Something passes that is neither TLS nor HTTP. */
+  tcp: BOOLEAN,
+  /** A learning run. */
+  observes: BOOLEAN,
+  /** One that reaches every host. */
+  everything: BOOLEAN,
+};
+
 const OPAQUE_DIGESTS = {
   type: "Set",
   element: record({ pointer: STRING, digest: STRING }),
@@ -65,6 +80,7 @@ export function cedarSchema(tools: readonly Tool[]): SchemaJson<string> {
       input: required(inputType(tool)),
       call: required(record(CALL)),
       artifacts: required(record(ARTIFACTS)),
+      network: required(record(NETWORK)),
       opaque: STRINGS,
       digests: OPAQUE_DIGESTS,
     });

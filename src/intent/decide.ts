@@ -98,15 +98,20 @@ function byPolicy(evaluator: Evaluator, prepared: Prepared, call: ToolCall, fact
   if (verdict.errors.length > 0) return forbid(prepared, "ERR_POLICY_EVALUATION", verdict.errors);
   const deciding = prepared.slice.filter((policy) => verdict.policies.includes(policy.id));
   if (!verdict.allowed) return denied(prepared, deciding);
-  return allowed(prepared, deciding, verdict);
+  return allowed(prepared, call, deciding, verdict);
 }
 
-function allowed(prepared: Prepared, permits: readonly Policy[], verdict: Verdict): Decision {
+function allowed(
+  prepared: Prepared,
+  { network }: ToolCall,
+  permits: readonly Policy[],
+  verdict: Verdict,
+): Decision {
   // An allow nobody can be named for, or that a forbid is named for, is a fault and never a permit.
   if (permits.length === 0 || permits.length !== verdict.policies.length || permits.some(isForbid)) {
     return forbid(prepared, "ERR_POLICY_EVALUATION", ["Cedar allowed without a policy that permits"]);
   }
-  const grant = grantFor(prepared.tool, permits);
+  const grant = grantFor(prepared.tool, network, permits);
   return {
     effect: grant.approvals > 0 ? "ask" : "permit",
     policies: permits.map((policy) => policy.id),

@@ -30,7 +30,7 @@ export function makeTool(name: string, parts: ToolParts = {}): Tool {
     sandbox: {
       ...(isolation === undefined ? {} : { isolation }),
       files: { read: [], write: [], hide: [] },
-      network: "none",
+      network: { mode: "none" },
       limits: DEFAULT_LIMITS,
     },
     calls: [],
@@ -61,6 +61,7 @@ export function makeCall(tool: Tool, input: JsonObject, parts: Partial<ToolCall>
     tool: tool.name,
     toolDigest: tool.digest,
     input,
+    network: tool.sandbox.network,
     caller: OWNER,
     context: { environment: DEVELOPMENT, depth: 0 },
     receivedMs: 0,

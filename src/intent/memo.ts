@@ -11,7 +11,7 @@ import { projectInput } from "./projection.ts";
 import { type CallFacts, NO_FACTS } from "./request.ts";
 
 /** Raised with every change of Cedar's version or of how this stage decides. */
-const DECISION_VERSION = 1;
+const DECISION_VERSION = 2;
 
 /** Everything a decision depends on. */
 export interface DecisionParts {
@@ -57,6 +57,7 @@ export function decisionKey(parts: DecisionParts): Digest {
     called: { tool: call.tool, digest: call.toolDigest },
     caller: call.caller,
     context: call.context,
+    network: call.network,
     facts,
     seen,
   };

@@ -36,12 +36,17 @@ export interface PolicyTestResult {
 /** A workspace that exists nowhere, so that tests of policies mean the same on every machine. */
 const NOWHERE: Facts = { workspace: "/workspace", look: () => ({ kind: "missing" }) };
 
+export interface PolicyTestOptions extends JudgeOptions {
+  /** What a call would reach; unset: what its tool says. */
+  readonly networkOf?: (tool: Tool, input: JsonObject) => ToolCall["network"];
+}
+
 /**
  * Runs policy tests. Each may name its own environment; where it does not, it is judged in the gate's.
  * @throws GateError what `createJudge` throws; a test that makes no sense is a failed one.
  */
 export async function runPolicyTests(
-  options: JudgeOptions,
+  options: PolicyTestOptions,
   tests: readonly PolicyTest[],
 ): Promise<PolicyTestResult[]> {
   const validator = await createInputValidator();
@@ -64,7 +69,10 @@ export async function runPolicyTests(
       results.push(failed(test, `input: ${valid.message}`, valid.remedy));
       continue;
     }
-    results.push(compare(test, judge, tool, callOf(test, tool, valid.input, environment)));
+    const network = options.networkOf?.(tool, valid.input) ?? tool.sandbox.network;
+    results.push(
+      compare(test, judge, tool, callOf(test, tool, { input: valid.input, network }, environment)),
+    );
   }
   return results;
 }
@@ -77,7 +85,12 @@ function failed(test: PolicyTest, ...lines: (string | undefined)[]): PolicyTestR
   return { name: test.name, passed: false, diff: lines.filter((line) => line !== undefined) };
 }
 
-function callOf(test: PolicyTest, tool: Tool, input: JsonObject, environment: Environment): ToolCall {
+function callOf(
+  test: PolicyTest,
+  tool: Tool,
+  { input, network }: Pick<ToolCall, "input" | "network">,
+  environment: Environment,
+): ToolCall {
   const { kind, id = "test", claims = {} } = test.caller;
   const proof = test.caller.proof ?? (kind === "Job" || kind === "Service" ? "oidc" : "process-owner");
   return {
@@ -85,6 +98,7 @@ function callOf(test: PolicyTest, tool: Tool, input: JsonObject, environment: En
     tool: tool.name,
     toolDigest: tool.digest,
     input,
+    network,
     caller: { kind, id, proof, claims },
     context: { depth: 0, ...test.context, environment },
     receivedMs: 0,

@@ -3,6 +3,7 @@ import type { CallContext, Caller, Environment, ToolCall } from "../contract/cal
 import type { Digest } from "../contract/ids.ts";
 import { CLAIMS, claimFits } from "./claims.ts";
 import type { CedarRecord } from "./input-type.ts";
+import { networkFacts } from "./network-facts.ts";
 import { type Sight, sees } from "./policy-text.ts";
 import { type Projection, projectInput } from "./projection.ts";
 
@@ -65,6 +66,7 @@ export function buildRequest(
       input: projection.input as Record<string, CedarValueJson>,
       call: callRecord(context),
       artifacts: artifactsRecord(facts),
+      network: networkFacts(call.network),
       opaque: seen.opaque.map(({ pointer }) => pointer),
       digests: seen.digests.map(({ pointer, digest }) => ({ pointer, digest })),
     },

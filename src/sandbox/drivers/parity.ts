@@ -12,6 +12,7 @@ const ROWS: readonly (readonly [string, (supports: DriverSupport) => string])[] 
   ["`files.hide`, `files.protect`", ({ maskedPaths }) => (maskedPaths ? YES : NO)],
   ["`files.staged`", ({ stagedWrites }) => (stagedWrites === true ? YES : NO)],
   ["`exec --explain-seccomp`", ({ explainsSyscalls }) => (explainsSyscalls === true ? YES : NO)],
+  ["`exec --observe` (files)", ({ observesFiles }) => (observesFiles === true ? YES : NO)],
   ["evidence is read", ({ airlock }) => (airlock ? "before the tool starts" : "right after it started")],
 ];
 

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { ExecInput } from "../../catalog/exec-input.ts";
 import { ERRORS, type GateErrorCode } from "../../contract/errors.ts";
 import type { CallOptions, CallRequest } from "../../gate.ts";
 import { type LoadedProject, loadProject } from "../../load-project.ts";
@@ -31,6 +32,10 @@ export async function callOnce(
     const result = await gate.call(request, { ...options, ...live, signal: abort.signal });
     if (globals.json === true) terminal.out(`${JSON.stringify(result, null, 2)}\n`);
     else if (globals.quiet !== true) reportCall(terminal, result);
+    if (globals.json !== true && result.learned !== undefined && ExecInput.is(request.input)) {
+      const { observeReport } = await import("./observe-report.ts");
+      terminal.err(observeReport(result.learned, request.input.command));
+    }
     const cancelled = CANCELLING.find((signal) => abort.signal.reason === signal);
     context.exitCode = exitCodeOf(result, cancelled, (code) => ERRORS[code as GateErrorCode].exit);
   } finally {

@@ -46,6 +46,8 @@ export function describeEntry(entry: JsonObject): string {
       return outcomeOf(entry);
     case "denied":
       return `${textAt(entry, "code")}: ${textAt(entry, "message")}`;
+    case "egress":
+      return egressOf(entry);
     case "recovered":
       return textAt(entry, "message");
     case "policy":
@@ -56,6 +58,25 @@ export function describeEntry(entry: JsonObject): string {
     default:
       return JSON.stringify(entry);
   }
+}
+
+function egressOf(entry: JsonObject): string {
+  const port = at(entry, "fact", "port");
+  const number = (key: string): string => String(at(entry, "fact", key) ?? 0);
+  const place = `${textAt(entry, "fact", "name")}${typeof port === "number" ? `:${port}` : ""}`;
+  const why = textAt(entry, "fact", "why");
+  const method = textAt(entry, "fact", "request", "method");
+  const status = at(entry, "fact", "request", "status");
+  const request = method === "" ? "" : `${method} ${textAt(entry, "fact", "request", "path")} `;
+  const answered = typeof status === "number" ? `, ${status}` : "";
+  const moved = `, ${number("bytesSent")} bytes sent, ${number("bytesReceived")} received`;
+  const credential = textAt(entry, "fact", "credential");
+  return [
+    `${textAt(entry, "fact", "verdict")} ${request}${place}${answered}`,
+    ...(textAt(entry, "fact", "kind") === "connection" ? [moved] : []),
+    ...(credential === "" ? [] : [`, with \`${credential}\``]),
+    ...(why === "" ? [] : [`: ${why}`]),
+  ].join("");
 }
 
 function enforcedOf(entry: JsonObject): number {

@@ -89,7 +89,12 @@ function reportExited(terminal: Terminal, result: CallResult): void {
   terminal.err(`${mark}  ${paint("bold", visible(result.tool))}  ${confined}\n`);
   if (result.changes !== null) line(terminal, "changes", changesText(result.changes));
   if (result.error !== null) line(terminal, "but", result.error.message);
-  for (const denial of result.denials) line(terminal, "denied", denialText(denial));
+  for (const denial of result.denials) reportDenial(terminal, denial);
+}
+
+function reportDenial(terminal: Terminal, denial: Denial): void {
+  line(terminal, "denied", denialText(denial));
+  if (denial.remedy !== undefined) line(terminal, "fix", denial.remedy);
 }
 
 /** How many of each, and whether they are made; `--json` lists them. */

@@ -17,6 +17,8 @@ interface ExecOptions {
   readonly hide?: readonly string[];
   readonly staged?: boolean;
   readonly net?: readonly string[];
+  readonly observe?: boolean;
+  readonly allowAll?: boolean;
   readonly env?: readonly string[];
   readonly preset?: keyof typeof PRESETS;
   readonly tty?: boolean;
@@ -43,7 +45,9 @@ export function registerExec(program: Command, context: CliContext): void {
     .option("--write <PATH>", "a path to write; may be given again", collect)
     .option("--hide <PATH>", "a path to hide inside what is readable; may be given again", collect)
     .option("--staged", "write to a private copy, applied as a whole once the command has succeeded")
-    .option("--net <HOST[:PORT]>", "a host to reach (not in this version: refused)", collect)
+    .option("--net <HOST[:PORT]>", "a host to reach, 443 unless said; may be given again", collect)
+    .option("--observe", "learn: refuse every other host, note hosts and files, print a manifest's part")
+    .option("--allow-all", "with --observe: let it reach every host; the record says so")
     .option("--env <K[=V]>", "a variable; without a value this process's own; may be given again", collect)
     .addOption(
       new Option("--preset <NAME>", "files and variables a toolchain needs").choices(Object.keys(PRESETS)),
@@ -61,7 +65,11 @@ export function registerExec(program: Command, context: CliContext): void {
       const input = new ExecInput(execRequest(words, options));
       await callOnce(self, context, { tool: "callgate.exec", input }, passedInput());
     });
-  example(command, ["callgate exec -- npm test", "callgate exec --write build --time 2m -- make"]);
+  example(command, [
+    "callgate exec -- npm test",
+    "callgate exec --write build --time 2m -- make",
+    "callgate exec --net registry.npmjs.org --write . -- npm ci",
+  ]);
 }
 
 function execRequest(command: readonly string[], options: ExecOptions): ExecRequest {
@@ -74,6 +82,8 @@ function execRequest(command: readonly string[], options: ExecOptions): ExecRequ
     write: options.write ?? [],
     hide: options.hide ?? [],
     ...(options.staged === true ? { staged: true } : {}),
+    hosts: options.net ?? [],
+    ...(options.observe === true ? { observe: options.allowAll === true ? "allow" : "refuse" } : {}),
     environment: { ...preset?.environment, ...Object.fromEntries((options.env ?? []).map(variable)) },
     workingDirectory: options.cwd ?? process.cwd(),
     ...(options.isolation === undefined ? {} : { isolation: options.isolation }),
@@ -84,16 +94,15 @@ function execRequest(command: readonly string[], options: ExecOptions): ExecRequ
 }
 
 /** Flags of the contract that a later version gives meaning to: refused by name, never ignored. */
-function refuseMissing({ net, tty }: ExecOptions): void {
-  if (net !== undefined) {
-    throw new GateError(
-      "ERR_CONTROL_UNAVAILABLE",
-      "egress by name is not in this version: `--net` cannot be enforced yet",
-      {
-        remedy: "run it without network, or fetch what it needs beforehand",
-      },
-    );
-  }
+function refuseMissing({ tty, observe, allowAll, staged, write }: ExecOptions): void {
+  if (allowAll === true && observe !== true)
+    throw new GateError("ERR_USAGE", "`--allow-all` is for a learning run", {
+      remedy: "add `--observe`, or name the hosts with `--net`",
+    });
+  if (staged === true && write === undefined)
+    throw new GateError("ERR_USAGE", "`--staged` has no meaning without `--write`", {
+      remedy: "name what it may write with `--write`, or leave `--staged` away",
+    });
   if (tty === true) {
     throw new GateError("ERR_CONTROL_UNAVAILABLE", "a terminal inside the sandbox is not in this version", {
       remedy: "run it without `--tty`; its output is passed on as it comes",

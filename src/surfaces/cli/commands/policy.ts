@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { callNetwork } from "../../../catalog/call-network.ts";
 import type { Snapshot } from "../../../config/snapshot.ts";
 import { formatPlace } from "../../../contract/errors.ts";
 import { type CliContext, example, globalOptions } from "../context.ts";
@@ -72,6 +73,7 @@ function registerTest(policy: Command, context: CliContext): void {
           policies,
           environment: settings.environment,
           depthMax: settings.session.depthMax,
+          networkOf: callNetwork,
         },
         placed.map(({ test }) => test),
       );

@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { describeNetwork } from "../../../catalog/call-network.ts";
 import type { Catalog } from "../../../catalog/create-catalog.ts";
 import type { FieldChange, LockDiff } from "../../../catalog/lock.ts";
 import { LOCK_NAME } from "../../../config/snapshot.ts";
@@ -102,7 +103,7 @@ function toolText({
     ...optional("read", files.read),
     ...optional("write", files.write),
     ...optional("hide", files.hide),
-    labelled("network", network),
+    labelled("network", describeNetwork(network)),
     ...optional("isolation", isolation === undefined ? [] : [isolation]),
     ...optional("root", root === undefined ? [] : [formatRoot(root)]),
     labelled(

@@ -1,0 +1,98 @@
+import { mkdirSync } from "node:fs";
+import { GateError } from "../contract/errors.ts";
+import type { Network } from "../contract/network.ts";
+import type { GateCredential } from "./credentials/credential.ts";
+import { Guard } from "./guard.ts";
+import type { Authority } from "./http/authority.ts";
+import { NameTable } from "./names.ts";
+import { SandboxNetwork } from "./network.ts";
+import type { Resolver } from "./resolver.ts";
+import type { TrustFiles } from "./trust-files.ts";
+
+export interface EgressOptions {
+  /** `native/guard.c`, built; undefined: it was not, and no sandbox has a network. */
+  readonly guard: string | undefined;
+  /** Whose a sandbox's network is: the sandbox's user. Unset: this process's. */
+  readonly user?: { readonly uid: number; readonly gid: number };
+  /** A folder of ours, outside of every sandbox. */
+  readonly folder: string;
+  readonly resolver: Resolver;
+  /** Authorities beside the system's that the gate and its tools trust, PEM. */
+  readonly authorities: readonly string[];
+}
+
+/** The edge of the network of a gateway's sandboxes. */
+export class Egress implements AsyncDisposable {
+  readonly #options: EgressOptions;
+  #guard: Guard | undefined;
+  #authority: Promise<Authority> | undefined;
+
+  constructor(options: EgressOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Makes the network of one sandbox.
+   * @param credentials those that its rules name
+   * @throws GateError `ERR_CONTROL_UNAVAILABLE`, `ERR_SANDBOX_START` where the host does not give one.
+   */
+  async open(
+    network: Extract<Network, { mode: "names" }>,
+    credentials: readonly GateCredential[],
+  ): Promise<SandboxNetwork> {
+    const { resolver, authorities } = this.#options;
+    const table = new NameTable(network.allow, network.observe);
+    const opens = network.allow.some(
+      ({ protocol, http, credential }) =>
+        protocol === "tls" && (http !== undefined || credential !== undefined),
+    );
+    const authority = opens ? await this.#own() : undefined;
+    const trusted = [...authorities, ...(authority === undefined ? [] : [authority.pem])];
+    const trust = trusted.length === 0 ? undefined : await this.#trust(trusted);
+    const space = await this.#guarding().make(table.listeners(), table.literals);
+    try {
+      return new SandboxNetwork({
+        space,
+        table,
+        resolver,
+        credentials,
+        trust,
+        opening: { authority, upstreamAuthorities: authorities },
+      });
+    } catch (error) {
+      await space[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#guard?.[Symbol.asyncDispose]();
+  }
+
+  #guarding(): Guard {
+    const { guard: program, user } = this.#options;
+    if (program === undefined) {
+      throw new GateError(
+        "ERR_CONTROL_UNAVAILABLE",
+        "the program that guards a sandbox's network was not built",
+        {
+          remedy: "install a C compiler (apt-get install gcc libc6-dev), and run `sh native/build.sh`",
+        },
+      );
+    }
+    this.#guard ??= new Guard({ program, ...(user === undefined ? {} : { user }) });
+    return this.#guard;
+  }
+
+  /** Made when a rule first opens a connection; its key is in this process's memory only. */
+  #own(): Promise<Authority> {
+    this.#authority ??= import("./http/authority.ts").then(({ Authority }) => Authority.create());
+    return this.#authority;
+  }
+
+  async #trust(authorities: readonly string[]): Promise<TrustFiles> {
+    const { trustFiles } = await import("./trust-files.ts");
+    mkdirSync(this.#options.folder, { recursive: true, mode: 0o700 });
+    return trustFiles(this.#options.folder, authorities);
+  }
+}

@@ -1,0 +1,211 @@
+import type { Server, Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { GateError } from "../contract/errors.ts";
+import type { EgressFact, NetworkRule } from "../contract/network.ts";
+import { Bounds } from "./bounds.ts";
+import type { GateCredential } from "./credentials/credential.ts";
+import { dial } from "./dial.ts";
+import { type GuardedNamespace, RESOLVER_ADDRESS } from "./guard.ts";
+import type { Authority } from "./http/authority.ts";
+import { answer, type NameTable } from "./names.ts";
+import { passTcp, passThrough } from "./pass-through.ts";
+import { reset } from "./reset.ts";
+import type { Resolver } from "./resolver.ts";
+import type { TrustFiles } from "./trust-files.ts";
+import { Refusal, type Visit } from "./visit.ts";
+
+/** How long what a tool sent just before it ended may take to get out. */
+const DRAIN_MS_MAX = 500;
+
+export interface NetworkParts {
+  readonly space: GuardedNamespace;
+  readonly table: NameTable;
+  readonly resolver: Resolver;
+  readonly credentials: readonly GateCredential[];
+  /** Unset: tools trust what the system trusts. */
+  readonly trust: TrustFiles | undefined;
+  readonly opening: {
+    /** Present where a rule opens TLS. */
+    readonly authority: Authority | undefined;
+    readonly upstreamAuthorities: readonly string[];
+  };
+}
+
+/** The network of one sandbox: answers its names, judges and carries its connections, and tells what happened. */
+export class SandboxNetwork implements AsyncDisposable {
+  readonly #parts: NetworkParts;
+  readonly #bounds = new Bounds();
+  readonly #gone = new AbortController();
+  readonly #visits = new Set<Promise<void>>();
+  /** What came before somebody listened. */
+  readonly #early: EgressFact[] = [];
+  #report: ((fact: EgressFact) => void) | undefined;
+  #alive = true;
+
+  constructor(parts: NetworkParts) {
+    this.#parts = parts;
+    const { space, table } = parts;
+    for (const [at, server] of space.servers) this.#serve(server, at);
+    space.dns.on("error", () => {}); // a reply that nobody waits for
+    space.dns.on("message", (query, { address, port }) => {
+      const reply = answer(query, table, (name, why) => this.#tell(refusedName(name, why)));
+      if (reply !== undefined) space.dns.send(reply, port, address, () => {});
+    });
+    void space.ended.then(() => {
+      this.#alive = false;
+    });
+  }
+
+  /** False once its namespace is lost. */
+  get alive(): boolean {
+    return this.#alive;
+  }
+
+  /** What a driver needs to put a sandbox in. */
+  get joined(): {
+    readonly userNamespace: string;
+    readonly netNamespace: string;
+    readonly resolver: string;
+    readonly listeners: readonly string[];
+    readonly environment: Readonly<Record<string, string>>;
+    readonly authorities?: string;
+    readonly javaAuthorities?: string;
+  } {
+    const { space, credentials, trust } = this.#parts;
+    const variables = credentials.map((credential) => credential.variables);
+    return {
+      userNamespace: space.userNamespace,
+      netNamespace: space.netNamespace,
+      resolver: RESOLVER_ADDRESS,
+      listeners: [...space.servers.keys()],
+      environment: Object.assign({}, trust?.environment, ...variables),
+      ...(trust === undefined ? {} : { authorities: trust.bundle }),
+      ...(trust?.java === undefined ? {} : { javaAuthorities: trust.java }),
+    };
+  }
+
+  /** Tells what has happened so far, and everything from now on. */
+  follow(report: (fact: EgressFact) => void): void {
+    this.#report = report;
+    for (const fact of this.#early.splice(0)) report(fact);
+  }
+
+  /** Once nothing is inside any more: lets what is on its way get out, within a bound, and ends the rest. */
+  async drain(): Promise<void> {
+    for (const server of this.#parts.space.servers.values()) server.close();
+    if (this.#visits.size > 0) {
+      const bound = new AbortController();
+      await Promise.race([
+        Promise.all(this.#visits),
+        sleep(DRAIN_MS_MAX, undefined, { signal: bound.signal }).catch(() => {}),
+      ]);
+      bound.abort();
+    }
+    this.#gone.abort();
+    await Promise.all(this.#visits);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#gone.abort();
+    await Promise.all(this.#visits);
+    await this.#parts.space[Symbol.asyncDispose]();
+  }
+
+  #serve(server: Server, at: string): void {
+    const [address = "", port] = at.split(":");
+    server.on("connection", (socket) => {
+      const visit = this.#arrived(socket, address, Number(port)).finally(() => {
+        socket.destroy();
+        this.#visits.delete(visit);
+      });
+      this.#visits.add(visit);
+    });
+  }
+
+  /** INVARIANT: never rejects, and reports one fact of kind `connection`. */
+  async #arrived(socket: Socket, address: string, port: number): Promise<void> {
+    const startedMs = Date.now();
+    socket.on("error", () => {}); // its end says so
+    const asked = this.#parts.table.ruleFor(address, port);
+    const name = asked?.name ?? address;
+    let reported = false;
+    const report = (fact: EgressFact): void => {
+      reported ||= fact.kind === "connection";
+      this.#tell(fact);
+    };
+    let leave: (() => void) | undefined;
+    try {
+      const rule = asked?.rule;
+      if (rule === undefined)
+        throw new Refusal(asked === undefined ? "no rule allows it" : "a learning run lets nothing pass");
+      leave = this.#bounds.enter();
+      await this.#carry(this.#visit(socket, rule, { name, port, report }));
+      if (!reported) throw new Error("a connection ended without a word");
+    } catch (error) {
+      reset(socket);
+      if (!reported) report(refusedConnection({ name, port, startedMs }, whyOf(error)));
+    } finally {
+      leave?.();
+    }
+  }
+
+  #visit(
+    socket: Socket,
+    rule: NetworkRule,
+    { name, port, report }: Pick<Visit, "name" | "port" | "report">,
+  ): Visit {
+    const { resolver, credentials } = this.#parts;
+    const credential = credentials.find((one) => one.name === rule.credential);
+    // It was to be added: without it the request would be another one.
+    if (rule.credential !== undefined && credential === undefined)
+      throw new Refusal(`the credential \`${rule.credential}\` is not there`);
+    return {
+      socket,
+      rule,
+      name,
+      port,
+      dial: (signal) => dial({ name, port, rule, resolver, signal, connectMs: this.#bounds.max.connectMs }),
+      report,
+      bounds: this.#bounds,
+      signal: this.#gone.signal,
+      ...(credential === undefined ? {} : { credential }),
+      credentials,
+    };
+  }
+
+  async #carry(visit: Visit): Promise<void> {
+    const { protocol, http, credential } = visit.rule;
+    if (protocol === "tcp") return await passTcp(visit);
+    if (protocol === "tls" && http === undefined && credential === undefined) return await passThrough(visit);
+    const { openConnection } = await import("./http/open-connection.ts");
+    await openConnection(visit, this.#parts.opening);
+  }
+
+  #tell(fact: EgressFact): void {
+    if (this.#report === undefined) this.#early.push(fact);
+    else this.#report(fact);
+  }
+}
+
+function whyOf(error: unknown): string {
+  if (error instanceof Refusal || error instanceof GateError) return error.message;
+  // Words of a library may hold what it was given.
+  return "a fault of the gate";
+}
+
+function refusedName(name: string, why: string): EgressFact {
+  return {
+    ...{ verdict: "refused", kind: "dns", name, port: null, why },
+    ...{ startedMs: Date.now(), durationMs: 0, bytesSent: 0, bytesReceived: 0 },
+  };
+}
+
+function refusedConnection(
+  { name, port, startedMs }: { readonly name: string; readonly port: number; readonly startedMs: number },
+  why: string,
+): EgressFact {
+  return {
+    ...{ verdict: "refused", kind: "connection", name, port, why },
+    ...{ startedMs, durationMs: Date.now() - startedMs, bytesSent: 0, bytesReceived: 0 },
+  };
+}
