@@ -64,9 +64,9 @@ function egressDenials(refused: readonly EgressFact[]): readonly Denial[] {
   const denials = new Map<string, Denial>();
   for (const fact of refused) {
     const { name, port, why = "", request, kind } = fact;
-    const place = port === null ? name : `${name}:${port}`;
+    const place = name === "" ? "an address or a port" : port === null ? name : `${name}:${port}`;
     const what = request === undefined ? place : `${request.method} ${place}${request.path}`;
-    const remedy = kind === "connection" ? {} : { remedy: ruleFor(fact) };
+    const remedy = kind === "connection" || kind === "attempts" ? {} : { remedy: ruleFor(fact) };
     denials.set(`${what}\n${why}`, { kind: "egress", what, why, ...remedy });
     if (denials.size >= EGRESS_DENIALS_MAX) break;
   }

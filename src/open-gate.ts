@@ -18,7 +18,7 @@ import type { Driver } from "./sandbox/driver.ts";
 import { createDrivers } from "./sandbox/drivers/registry.ts";
 import { sandboxUser } from "./sandbox/user.ts";
 import { recoverChanges, stageCall } from "./staged-writes.ts";
-import { throughEgress } from "./with-egress.ts";
+import { NetworkedDrivers } from "./with-egress.ts";
 
 export interface OpenGateOptions extends ProjectOptions {
   /**
@@ -68,6 +68,7 @@ export async function openGateOn(loaded: LoadedProject, life: "worker" | "one-sh
     const sandboxes =
       life === "worker" ? pooledSandboxes(join(paths.stateDir, POOL_REPORTS)) : freshSandboxes();
     const egress = new LazyEgress(join(paths.stateDir, "sandbox/egress"), project);
+    const networked = new NetworkedDrivers({ egress: () => egress.get(), credentialsOf: async () => [] });
     const preparer = new CallPreparer(loaded, session.caller, context);
     const own = ownFiles(paths, project);
     return new Gate({
@@ -80,7 +81,7 @@ export async function openGateOn(loaded: LoadedProject, life: "worker" | "one-sh
       profileOf: (prepared, permit) => callProfile(prepared, permit, project, own),
       stage: (id, profile) => stageCall(staged, sandboxUser(workspace.root), id, profile),
       openSandbox: (driver, profile, digest, prepared) =>
-        sandboxes.open(throughEgress(driver, profile, egress), profile, digest, prepared),
+        sandboxes.open(networked.for(driver, prepared.tool, profile), profile, digest, prepared),
       restock: sandboxes.restock,
       poolStats: sandboxes.stats,
       learn: async (profile, execution, facts) => {

@@ -1,30 +1,56 @@
 import type { Profile } from "./contract/profile.ts";
+import type { Tool } from "./contract/tool.ts";
+import type { GateCredential } from "./egress/credentials/credential.ts";
 import type { Egress } from "./egress/egress.ts";
 import type { Driver } from "./sandbox/driver.ts";
 
-/** Where the edge of the network comes from, when it is first needed. */
-interface EgressSource {
-  get(): Promise<Egress>;
+/** What the networks of sandboxes are made of. */
+export interface NetworkSource {
+  /** Made when the first call needs one. */
+  egress(): Promise<Egress>;
+  /** Those that the profile's rules name, if the tool may have them. @throws GateError where it may not. */
+  credentialsOf(tool: Tool, profile: Profile): Promise<readonly GateCredential[]>;
 }
 
-/** The driver, with a network for its sandbox where the profile names hosts. */
-export function throughEgress(driver: Driver, { network: asked }: Profile, egress: EgressSource): Driver {
-  if (asked.mode === "none") return driver;
-  return {
-    name: driver.name,
-    supports: driver.supports,
-    probe: () => driver.probe(),
-    open: async (profile, options) => {
-      const { NetworkedSandbox } = await import("./networked-sandbox.ts");
-      const network = await (await egress.get()).open(asked, []);
-      try {
-        const sandbox = await driver.open(profile, { ...options, network: network.joined });
-        return new NetworkedSandbox(sandbox, network);
-      } catch (error) {
-        await network[Symbol.asyncDispose]();
-        throw error;
-      }
-    },
-    [Symbol.asyncDispose]: async () => {},
-  };
+/** Drivers that give a sandbox a network where its profile names hosts. */
+export class NetworkedDrivers {
+  readonly #source: NetworkSource;
+  /** The pool tells drivers apart by what they are: the same one comes back for the same tool. */
+  readonly #known = new WeakMap<Driver, Map<string, Driver>>();
+
+  constructor(source: NetworkSource) {
+    this.#source = source;
+  }
+
+  for(driver: Driver, tool: Tool, profile: Profile): Driver {
+    if (profile.network.mode === "none") return driver;
+    const ofDriver = this.#known.get(driver) ?? new Map<string, Driver>();
+    this.#known.set(driver, ofDriver);
+    const networked = ofDriver.get(tool.digest) ?? this.#around(driver, tool);
+    ofDriver.set(tool.digest, networked);
+    return networked;
+  }
+
+  #around(driver: Driver, tool: Tool): Driver {
+    return {
+      name: driver.name,
+      supports: driver.supports,
+      probe: () => driver.probe(),
+      open: async (profile, options) => {
+        const asked = profile.network;
+        if (asked.mode === "none") return await driver.open(profile, options);
+        const credentials = await this.#source.credentialsOf(tool, profile);
+        const { NetworkedSandbox } = await import("./networked-sandbox.ts");
+        const network = await (await this.#source.egress()).open(asked, credentials);
+        try {
+          const sandbox = await driver.open(profile, { ...options, network: network.joined });
+          return new NetworkedSandbox(sandbox, network);
+        } catch (error) {
+          await network[Symbol.asyncDispose]();
+          throw error;
+        }
+      },
+      [Symbol.asyncDispose]: async () => {},
+    };
+  }
 }

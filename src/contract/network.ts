@@ -43,9 +43,12 @@ export type Network =
 /** One thing that happened at the edge of a sandbox's network: a name, a connection or a request in one. */
 export interface EgressFact {
   readonly verdict: "allowed" | "refused";
-  /** `dns`: a name that was asked for and refused; `request`: one inside of an opened connection. */
-  readonly kind: "dns" | "connection" | "request";
-  /** As the tool asked for it, lower case, at most 253 characters, nothing unprintable. */
+  /**
+   * `dns`: a name that was asked for and refused; `request`: one inside of an opened connection; `attempts`: what the
+   * kernel of the sandbox's network refused by itself, counted, without a name.
+   */
+  readonly kind: "dns" | "connection" | "request" | "attempts";
+  /** Empty for `attempts`, else as the tool asked for it, lower case, at most 253 characters, nothing unprintable. */
   readonly name: string;
   /** Null where only a name was asked for. */
   readonly port: number | null;

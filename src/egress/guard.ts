@@ -29,6 +29,8 @@ export interface GuardedNamespace extends AsyncDisposable {
   /** Paths for setns(2), valid until it is closed. */
   readonly userNamespace: string;
   readonly netNamespace: string;
+  /** A process in it, which keeps it. */
+  readonly pid: number;
   /** By `address:port`, listening. Their sockets are `allowHalfOpen` and paused. */
   readonly servers: ReadonlyMap<string, Server>;
   /** UDP, port 53 of the resolver's address. */
@@ -169,6 +171,7 @@ function namespaceOf(pid: number, pending: Pending, dns: DatagramSocket, end: ()
   return {
     userNamespace: `/proc/${pid}/ns/user`,
     netNamespace: `/proc/${pid}/ns/net`,
+    pid,
     servers: pending.servers,
     dns,
     ended: pending.ended.promise,

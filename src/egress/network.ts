@@ -2,6 +2,7 @@ import type { Server, Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { GateError } from "../contract/errors.ts";
 import type { EgressFact, NetworkRule } from "../contract/network.ts";
+import { readAttempts } from "./attempts.ts";
 import { Bounds } from "./bounds.ts";
 import type { GateCredential } from "./credentials/credential.ts";
 import { dial } from "./dial.ts";
@@ -103,6 +104,10 @@ export class SandboxNetwork implements AsyncDisposable {
     }
     this.#gone.abort();
     await Promise.all(this.#visits);
+    const { unroutable, unheard } = readAttempts(this.#parts.space.pid);
+    if (unroutable > 0)
+      this.#tell(refusedAttempts(`${times(unroutable)} at an address that no rule reaches`));
+    if (unheard > 0) this.#tell(refusedAttempts(`${times(unheard)} at a port where nobody listens`));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -198,6 +203,17 @@ function refusedName(name: string, why: string): EgressFact {
     ...{ verdict: "refused", kind: "dns", name, port: null, why },
     ...{ startedMs: Date.now(), durationMs: 0, bytesSent: 0, bytesReceived: 0 },
   };
+}
+
+function refusedAttempts(why: string): EgressFact {
+  return {
+    ...{ verdict: "refused", kind: "attempts", name: "", port: null, why },
+    ...{ startedMs: Date.now(), durationMs: 0, bytesSent: 0, bytesReceived: 0 },
+  };
+}
+
+function times(count: number): string {
+  return `${count} ${count === 1 ? "attempt" : "attempts"}`;
 }
 
 function refusedConnection(

@@ -63,7 +63,7 @@ export function describeEntry(entry: JsonObject): string {
 function egressOf(entry: JsonObject): string {
   const port = at(entry, "fact", "port");
   const number = (key: string): string => String(at(entry, "fact", key) ?? 0);
-  const place = `${textAt(entry, "fact", "name")}${typeof port === "number" ? `:${port}` : ""}`;
+  const place = `${textAt(entry, "fact", "name") || "what has no name"}${typeof port === "number" ? `:${port}` : ""}`;
   const why = textAt(entry, "fact", "why");
   const method = textAt(entry, "fact", "request", "method");
   const status = at(entry, "fact", "request", "status");

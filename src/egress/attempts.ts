@@ -1,0 +1,39 @@
+import { readFileSync } from "node:fs";
+
+/** What a namespace's kernel counted of attempts that never came to the gate. */
+export interface Attempts {
+  /** At addresses to which there is no route, by whatever protocol. */
+  readonly unroutable: number;
+  /** At ports on which nobody listens; the tool's own loopback is among them. */
+  readonly unheard: number;
+}
+
+export const NO_ATTEMPTS: Attempts = { unroutable: 0, unheard: 0 };
+
+/**
+ * Reads proc_net(5): `snmp` is pairs of lines, names and values, `snmp6` a line each (RFC 4293, 4022, 4113).
+ * @param pid of a process in the namespace
+ * @returns zeros where it is gone
+ */
+export function readAttempts(pid: number): Attempts {
+  const counters = new Map<string, number>();
+  try {
+    const lines = readFileSync(`/proc/${pid}/net/snmp`, "utf8").trim().split("\n");
+    for (let i = 0; i + 1 < lines.length; i += 2) {
+      const [names = [], values = []] = [lines[i]?.split(" "), lines[i + 1]?.split(" ")];
+      for (const [index, name] of names.entries()) counters.set(`${names[0]}${name}`, Number(values[index]));
+    }
+    for (const line of readFileSync(`/proc/${pid}/net/snmp6`, "utf8").trim().split("\n")) {
+      const [name = "", value] = line.split(/\s+/);
+      counters.set(name, Number(value));
+    }
+  } catch {
+    return NO_ATTEMPTS;
+  }
+  const sum = (...names: readonly string[]): number =>
+    names.reduce((total, name) => total + (counters.get(name) ?? 0), 0);
+  return {
+    unroutable: sum("Ip:OutNoRoutes", "Ip6OutNoRoutes"),
+    unheard: sum("Tcp:AttemptFails", "Udp:NoPorts", "Udp6NoPorts"),
+  };
+}
