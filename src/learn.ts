@@ -159,7 +159,8 @@ function reachesOf(egress: readonly EgressFact[]): {
 } {
   const reaches = new Map<string, Reach>();
   const unnamed = new Set<string>();
-  for (const fact of egress.filter(({ kind }) => kind !== "request")) {
+  const counted = egress.flatMap(({ kind, why }) => (kind === "attempts" && why !== undefined ? [why] : []));
+  for (const fact of egress.filter(({ kind }) => kind === "dns" || kind === "connection")) {
     const reach = fact.port === null ? undefined : reachOf(fact, fact.port);
     if (reach === undefined) {
       unnamed.add(fact.name);
@@ -173,10 +174,13 @@ function reachesOf(egress: readonly EgressFact[]): {
   const named = new Set([...reaches.values()].map(({ host }) => host));
   return {
     reaches: [...reaches].toSorted(([a], [b]) => compare(a, b)).map(([, reach]) => reach),
-    unnamed: [...unnamed]
-      .filter((name) => !named.has(name))
-      .toSorted(compare)
-      .map((name) => `${shown(name)} was asked for by name, and no connection to it was tried`),
+    unnamed: [
+      ...[...unnamed]
+        .filter((name) => !named.has(name))
+        .toSorted(compare)
+        .map((name) => `${shown(name)} was asked for by name, and no connection to it was seen`),
+      ...counted,
+    ],
   };
 }
 

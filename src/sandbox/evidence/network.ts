@@ -12,8 +12,8 @@ const LOOPBACK = ["127.0.0.0/8", "127.0.0.0/32", "127.0.0.1/32", "127.255.255.25
 const NAMES = "198.18.0.0/15";
 
 /**
- * The namespace that the gate made for this sandbox and nobody else's: one device, no way out but the gate's own
- * listeners, and no listener that is not the gate's.
+ * The namespace that the gate made for this sandbox and nobody else's: one device, no way out, and as many sockets as
+ * the gate has in it, which holds each of them itself.
  */
 export function guardedNetwork(pid: number, asked: JoinedNetwork, note = ""): Control {
   const faults: string[] = [];
@@ -24,17 +24,19 @@ export function guardedNetwork(pid: number, asked: JoinedNetwork, note = ""): Co
   else if (own !== made) faults.push("it is not the namespace that was made for it");
   const devices = devicesOf(pid);
   if (devices.join() !== "lo") faults.push(`devices: ${devices.join(", ")}`);
-  const listeners = [...sockets(pid, "tcp", LISTENS), ...sockets(pid, "tcp6", LISTENS)].sort();
-  if (listeners.join() !== [...asked.listeners].sort().join())
-    faults.push(`listeners: ${listeners.join(", ") || "none"}`);
+  const held = heldSockets(pid);
+  const others = ["TCP6", "UDP6", "RAW", "RAW6"].filter((name) => held.get(name) !== 0);
+  if (held.get("TCP") !== asked.listeners.length || others.length > 0) faults.push(listenersOf(pid, others));
   const datagrams = [...sockets(pid, "udp", UNCONNECTED), ...sockets(pid, "udp6", UNCONNECTED)];
   if (datagrams.join() !== `${asked.resolver}:53`) faults.push(`UDP: ${datagrams.join(", ") || "none"}`);
   const literals = asked.listeners.map((listener) => `${listener.split(":")[0]}/32`);
   const known = new Set([...LOOPBACK, NAMES, ...literals]);
   const foreign = routesOf(pid).filter((route) => !known.has(route));
   if (foreign.length > 0) faults.push(`routes: ${foreign.join(", ")}`);
+  const foreign6 = tableOf(pid, "ipv6_route", 0).filter((line) => !/\blo$/.test(line));
+  if (foreign6.length > 0) faults.push(`IPv6 routes: ${foreign6.length} that lead elsewhere than to lo`);
   const { length } = asked.listeners;
-  const seen = `own namespace ${/\d+/.exec(own)?.[0]}, devices: lo, ${length} listeners of the gate, resolver ${asked.resolver}`;
+  const seen = `own namespace ${/\d+/.exec(own)?.[0]}, devices: lo, ${length} ${length === 1 ? "listener" : "listeners"} of the gate, resolver ${asked.resolver}`;
   return verified(faults.length === 0, faults.length === 0 ? `${seen}${note}` : faults.join("; "));
 }
 
@@ -54,6 +56,27 @@ function devicesOf(pid: number): readonly string[] {
 function tableOf(pid: number, name: string, headings: number): readonly string[] {
   const lines = readFileSync(`/proc/${pid}/net/${name}`, "utf8").split("\n");
   return lines.slice(headings).filter((line) => line.trim() !== "");
+}
+
+/**
+ * How many sockets of each protocol there are in its network (`sockstat`, `sockstat6`). The tables that name them hold
+ * those of the whole host, and the kernel takes milliseconds to leave the others out.
+ */
+function heldSockets(pid: number): ReadonlyMap<string, number> {
+  const lines = [...tableOf(pid, "sockstat", 0), ...tableOf(pid, "sockstat6", 0)];
+  return new Map(
+    lines.flatMap((line) => {
+      const [, name, count] = /^(\w+): inuse (\d+)/.exec(line) ?? [];
+      return name === undefined ? [] : [[name, Number(count)] as const];
+    }),
+  );
+}
+
+/** For words about a fault there is time. */
+function listenersOf(pid: number, others: readonly string[]): string {
+  const found = [...sockets(pid, "tcp", LISTENS), ...sockets(pid, "tcp6", LISTENS)].sort();
+  const kinds = others.filter((name) => name !== "TCP6").map((name) => `; sockets of ${name}`);
+  return `listeners: ${found.join(", ") || "none"}${kinds.join("")}`;
 }
 
 /** `address:port` of the sockets in a state. */
