@@ -133,5 +133,8 @@ export function cgroupCure({ uid, container, systemd }: HostFacts): Cure {
 export function launcherCure(facts: HostFacts): Cure {
   const build = `sh ${facts.packageRoot}/native/build.sh`;
   const command = facts.compiler ? build : `${installCommand(facts, "gcc libc6-dev")} && ${build}`;
-  return { command, why: "Landlock rules need the native launcher, which is built with a C compiler" };
+  return {
+    command,
+    why: "Landlock and hosts by name need our native programs, which are built with a C compiler",
+  };
 }

@@ -194,7 +194,9 @@ function limitFindings(facts: HostFacts): readonly Finding[] {
 }
 
 function launcherFinding(facts: HostFacts): Finding {
-  const detail = facts.nativeLauncher ? "native, with Landlock" : "bash, without Landlock";
+  const detail = facts.nativeLauncher
+    ? "native, with Landlock; tools reach hosts by name"
+    : "bash, without Landlock; no tool reaches a host";
   return found(
     "launcher",
     facts.nativeLauncher ? "native" : "bash",
