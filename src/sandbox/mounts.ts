@@ -1,5 +1,5 @@
-import { statSync } from "node:fs";
-import { dirname } from "node:path";
+import { realpathSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { GateError } from "../contract/errors.ts";
 import type { Profile } from "../contract/profile.ts";
 import { isWithin } from "../contract/within.ts";
@@ -99,16 +99,29 @@ export interface LaidFile {
   readonly point: string;
 }
 
-/** The gate's own authorities over the system's, wherever the system has some. */
+/**
+ * The gate's own authorities over the system's, wherever the system has some.
+ * @param root folder of the host that is the sandbox's root file system
+ */
 export function authorityFiles(
   { authorities, javaAuthorities }: JoinedNetwork,
-  kindOf: (path: string) => "dir" | "file" | "absent",
+  root: string,
 ): readonly LaidFile[] {
   const over = (path: string | undefined, points: readonly string[]): readonly LaidFile[] =>
     path === undefined
       ? []
-      : points.filter((point) => kindOf(point) === "file").map((point) => ({ path, point }));
+      : points.filter((point) => isPlainFile(root, point)).map((point) => ({ path, point }));
   return [...over(authorities, AUTHORITIES), ...over(javaAuthorities, JAVA_AUTHORITIES)];
+}
+
+/** A file that no link leads to: a link of another root's would be followed on the host. */
+function isPlainFile(root: string, point: string): boolean {
+  const path = join(realpathSync(root), point);
+  try {
+    return realpathSync(path) === path && statSync(path).isFile();
+  } catch {
+    return false;
+  }
 }
 
 /** The small files of every sandbox whose root is the host's. */

@@ -169,7 +169,7 @@ export class BubblewrapDriver implements Driver {
       path: this.#keep(`names-${index}`, Buffer.from(content)),
       point,
     }));
-    return { names, authorities: authorityFiles(network, kindOfPath) };
+    return { names, authorities: authorityFiles(network, "/") };
   }
 
   async #plant(filter: string): Promise<Seed> {

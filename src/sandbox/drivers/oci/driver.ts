@@ -228,7 +228,7 @@ export class OciDriver implements Driver {
         ? {}
         : {
             files: replaced(bottom.files, networkFiles(network)),
-            network: authorityFiles(network, (path) => kindOfPath(join(root, path))),
+            network: authorityFiles(network, root),
           }),
       kindOf: kindOfPath,
       standIns,
