@@ -42,6 +42,16 @@ if [ "$job" = test ] || [ "$job" = ok ] || [ "$job" = bench ]; then
   need newuidmap uidmap
   need runc runc
 fi
+# Real clients and servers for the tests of egress, which start their own; Go and Java are used where they are.
+if [ "$job" = test ] || [ "$job" = ok ]; then
+  need curl curl
+  need redis-server redis-server
+  need psql postgresql
+  [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
+  need ssh openssh-client
+  [ -e /usr/lib/python3/dist-packages/requests ] || missing="$missing python3-requests"
+  [ -e /usr/lib/python3/dist-packages/pip ] || missing="$missing python3-pip"
+fi
 # The tests in a VM need root besides; without it they are left out, and say so.
 vm=
 if [ "$(id -u)" = 0 ] && [ "$(uname -m)" = x86_64 ] && { [ "$job" = test ] || [ "$job" = ok ]; }; then
@@ -68,10 +78,10 @@ if [ -n "$missing" ]; then
     exit 69
   fi
   say "installing from Debian:$missing"
-  # docker.io would start a daemon that changes this host's network; the tests start their own.
+  # These would start daemons, docker.io one that changes this host's network; the tests start their own.
   policy=
   case $missing in
-  *docker.io*) [ -e /usr/sbin/policy-rc.d ] || policy=/usr/sbin/policy-rc.d ;;
+  *docker.io* | *redis-server* | *postgresql* | *openssh-server*) [ -e /usr/sbin/policy-rc.d ] || policy=/usr/sbin/policy-rc.d ;;
   esac
   if [ -n "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' | $as tee "$policy" >/dev/null

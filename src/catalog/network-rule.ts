@@ -34,7 +34,7 @@ export interface WrittenRule {
 export function completeRule(written: WrittenRule): NetworkRule {
   const { http, credential, allowPrivate } = written;
   const host = parseHost(written.host);
-  const protocol = written.protocol ?? protocolOf(written.ports);
+  const protocol = written.protocol ?? "tls";
   const ports = written.ports ?? [protocol === "http" ? HTTP_PORT : TLS_PORT];
   if (protocol === "tcp" && written.ports === undefined)
     throw refused(`a \`tcp\` rule for \`${host}\` has to name its ports`, "add `ports: [5432]`");
@@ -85,7 +85,7 @@ export function parseNetText(text: string): NetworkRule {
         `known are ${WORDS.join(", ")}, credential=NAME`,
       );
   }
-  return completeRule(written);
+  return completeRule({ protocol: protocolOf(written), ...written });
 }
 
 /** Two rules for one host and port would leave open which of them holds. */
@@ -105,7 +105,7 @@ export function isPort(port: number): boolean {
   return Number.isInteger(port) && port >= 1 && port <= PORT_MAX;
 }
 
-function protocolOf(ports: readonly number[] | undefined): NetworkProtocol {
+function protocolOf({ ports }: WrittenRule): NetworkProtocol {
   if (ports === undefined || ports.every((port) => TLS_PORTS.includes(port))) return "tls";
   return ports.every((port) => port === HTTP_PORT) ? "http" : "tcp";
 }

@@ -81,7 +81,8 @@ const written = z.strictObject({
   ),
   protocol: z.exactOptional(
     z.enum(["tls", "http", "tcp"]).meta({
-      description: "tls: the name in the ClientHello is judged; http: each request in clear; tcp: neither",
+      description:
+        "tls where nothing is said: the name in the ClientHello is judged; http: each request, in clear; tcp: neither",
     }),
   ),
   http: z.exactOptional(
