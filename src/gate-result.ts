@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer";
+import type { AuditLog } from "./audit/log.ts";
 import type { Changes } from "./contract/changes.ts";
 import type { Permit } from "./contract/decision.ts";
 import type { GateError } from "./contract/errors.ts";
@@ -49,7 +50,7 @@ export function resultOf(
   permit: Permit,
   answered: Answered,
   extra: {
-    readonly mask: (bytes: Uint8Array) => Uint8Array;
+    readonly masks: Pick<AuditLog, "mask" | "maskJson">;
     readonly receipt: Receipt | null;
     readonly output: CheckedOutput;
   },
@@ -57,6 +58,7 @@ export function resultOf(
   const { execution, controls, driver, isolation, changes, learned } = answered;
   const { structured } = extra.output;
   const error = extra.output.error ?? (changes === undefined ? undefined : changesError(changes));
+  const { masks } = extra;
   return {
     ...NOTHING,
     call: call.id,
@@ -67,12 +69,12 @@ export function resultOf(
     driver,
     controls,
     outcome: execution.outcome,
-    ...(execution.outcome === "unstarted" ? {} : outputOf(execution, extra.mask)),
+    ...(execution.outcome === "unstarted" ? {} : outputOf(execution, masks)),
     ...(execution.outcome === "exited" ? { exitCode: execution.exitCode, signal: execution.signal } : {}),
     ...(execution.outcome === "killed" ? { killedBy: execution.killedBy } : {}),
-    ...(structured === undefined ? {} : { structured }),
+    ...(structured === undefined ? {} : { structured: masks.maskJson(structured) }),
     changes: changes ?? null,
-    ...(learned === undefined ? {} : { learned }),
+    ...(learned === undefined ? {} : { learned: masks.maskJson(learned) }),
     receipt: extra.receipt,
     error:
       execution.outcome === "unstarted" ? errorOf(execution) : error === undefined ? null : errorOf(error),
@@ -116,12 +118,15 @@ function errorOf({
 
 function outputOf(
   execution: Exclude<Execution, { outcome: "unstarted" }>,
-  mask: (bytes: Uint8Array) => Uint8Array,
+  masks: Pick<AuditLog, "mask" | "maskJson">,
 ): Pick<
   CallResult,
   "stdout" | "stderr" | "encoding" | "stdoutBytes" | "stderrBytes" | "truncated" | "denials" | "usage"
 > {
-  const [stdout, stderr] = [Buffer.from(mask(execution.stdout)), Buffer.from(mask(execution.stderr))];
+  const [stdout, stderr] = [
+    Buffer.from(masks.mask(execution.stdout)),
+    Buffer.from(masks.mask(execution.stderr)),
+  ];
   // One encoding for both: a caller that decodes one knows how to decode the other.
   const encoding = isUtf8(stdout) && isUtf8(stderr) ? "utf8" : "base64";
   return {
@@ -134,7 +139,7 @@ function outputOf(
       stdout: execution.stdoutBytes > execution.stdout.length,
       stderr: execution.stderrBytes > execution.stderr.length,
     },
-    denials: execution.denials,
+    denials: masks.maskJson(execution.denials),
     usage: execution.usage,
   };
 }

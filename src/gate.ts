@@ -2,6 +2,7 @@ import type { AuditLog } from "./audit/log.ts";
 import { admit, type SessionTerms } from "./capability/session.ts";
 import type { ExecInput } from "./catalog/exec-input.ts";
 import type { CallContext, ToolCall } from "./contract/call.ts";
+import type { Capability } from "./contract/capability.ts";
 import type { Decision, Permit } from "./contract/decision.ts";
 import { GateError } from "./contract/errors.ts";
 import type { Execution } from "./contract/execution.ts";
@@ -17,7 +18,8 @@ import { EgressJournal } from "./egress-journal.ts";
 import { deniedDraft, intentDraft, openedDraft, outcomeDraft } from "./gate-records.ts";
 import { type Answered, refusalResult, resultOf } from "./gate-result.ts";
 import { permitted, profileDigest, requestDigest, requireControls, settled } from "./gate-steps.ts";
-import type { Command, Driver, ReleaseOptions } from "./sandbox/driver.ts";
+import { maskedOutput } from "./masked-output.ts";
+import type { Command, Driver, ReleaseOptions, Sandbox } from "./sandbox/driver.ts";
 import { selectDriver } from "./sandbox/drivers/registry.ts";
 import type { PoolStats, Taken } from "./sandbox/pool.ts";
 import type { StagedWrites } from "./sandbox/staged/staged.ts";
@@ -165,12 +167,10 @@ export class Gate implements AsyncDisposable {
       );
       const startedMs = Date.now();
       const egress = new EgressJournal(asked.id, (facts) => this.log.append(facts));
-      const execution = await settled(
-        sandbox.release(admission.capability, withInput(command, options), {
-          ...options,
-          onEgress: (fact) => egress.note(fact),
-        }),
-      );
+      const execution = await this.#letIn(sandbox, admission.capability, withInput(command, options), {
+        ...options,
+        onEgress: (fact) => egress.note(fact),
+      });
       const changes = await staged?.settle(execution);
       const learned = await this.#parts.learn(profile, execution, egress.facts);
       const answered: Answered = { ...opened, startedMs, execution, changes, learned };
@@ -182,7 +182,7 @@ export class Gate implements AsyncDisposable {
       staged?.finish();
       const output = await this.#parts.checkOutput(tool, execution);
       return resultOf(asked.prepared, permit, answered, {
-        mask: (bytes) => this.log.mask(bytes),
+        masks: this.log,
         receipt: recorded?.receipt ?? null,
         output,
       });
@@ -200,6 +200,19 @@ export class Gate implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#parts.close();
+  }
+
+  /** Lets the tool in and waits for its end. What it writes meanwhile is handed on masked. */
+  async #letIn(
+    sandbox: Sandbox,
+    capability: Capability,
+    command: Command,
+    options: ReleaseOptions,
+  ): Promise<Execution> {
+    const { end, ...live } = maskedOutput(this.log, options);
+    const execution = await settled(sandbox.release(capability, command, { ...options, ...live }));
+    end();
+    return execution;
   }
 
   /** A refusal is durable before it is answered; a fault of ours or of the configuration goes on as it is. */

@@ -9,6 +9,7 @@ import { checkOutput } from "./check-output.ts";
 import type { CallContext } from "./contract/call.ts";
 import type { Decision } from "./contract/decision.ts";
 import { type Digest, digestOf } from "./contract/ids.ts";
+import { CredentialStore } from "./credential-store.ts";
 import { Gate, type PreparedCall } from "./gate.ts";
 import type { Judge } from "./intent/decide.ts";
 import { decisionKey } from "./intent/memo.ts";
@@ -28,6 +29,8 @@ export interface OpenGateOptions extends ProjectOptions {
   readonly life?: "worker" | "one-shot";
 }
 
+/** Beside the organisation's other files, and never in a project. */
+const CREDENTIALS = "credentials.yaml";
 /** Where gateways on a state folder say what they have waiting. */
 export const POOL_REPORTS = "sandbox/pools";
 /** Starts of sandboxes that a gate which lives keeps prepared, whatever the calls will be. */
@@ -68,7 +71,7 @@ export async function openGateOn(loaded: LoadedProject, life: "worker" | "one-sh
     const sandboxes =
       life === "worker" ? pooledSandboxes(join(paths.stateDir, POOL_REPORTS)) : freshSandboxes();
     const egress = new LazyEgress(join(paths.stateDir, "sandbox/egress"), project);
-    const networked = new NetworkedDrivers({ egress: () => egress.get(), credentialsOf: async () => [] });
+    const networked = networkedDrivers(loaded, log, egress);
     const preparer = new CallPreparer(loaded, session.caller, context);
     const own = ownFiles(paths, project);
     return new Gate({
@@ -104,6 +107,24 @@ export async function openGateOn(loaded: LoadedProject, life: "worker" | "one-sh
     await log.close();
     throw error;
   }
+}
+
+/** Drivers that give sandboxes a network, and the credentials that a call's tool may have on it. */
+function networkedDrivers(
+  { paths, project }: LoadedProject,
+  log: AuditLog,
+  egress: LazyEgress,
+): NetworkedDrivers {
+  const store = CredentialStore.at(...paths.configDirs.map((folder) => join(folder, CREDENTIALS)));
+  const environment = project.settings.environment.name;
+  const onSecret = (values: readonly string[]): void => log.learnSecrets(values);
+  return new NetworkedDrivers({
+    egress: () => egress.get(),
+    credentialsOf: async (tool, { network }) =>
+      network.mode === "none"
+        ? []
+        : await store.credentialsFor(network.allow, { tool, environment, onSecret }),
+  });
 }
 
 /** Stage 1 with its judge loaded when it is first needed; a one-shot command may find the decision remembered. */

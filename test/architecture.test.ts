@@ -17,7 +17,10 @@ const MAY_IMPORT: Readonly<Record<string, { readonly folders: readonly string[];
   intent: { folders: ["contract"], why: "pure: a decision depends on what it is given" },
   capability: { folders: ["contract"], why: "stage 2 knows callers, not tools' insides" },
   sandbox: { folders: ["contract"], why: "stage 3 takes a capability and a profile, whoever made them" },
-  egress: { folders: ["contract"], why: "the edge of a sandbox's network: it takes rules, whoever made them" },
+  egress: {
+    folders: ["contract"],
+    why: "the edge of a sandbox's network: it takes rules, whoever made them",
+  },
   audit: { folders: ["contract", "store"], why: "stage 4 reaches a database only through the store" },
   selftest: {
     folders: ["contract", "capability", "sandbox"],
@@ -39,7 +42,8 @@ const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   "node:sqlite": ["store"],
   commander: ["surfaces"],
   yaml: ["config"],
-  "node:child_process": ["sandbox", "egress", "selftest", "surfaces"],
+  // The gate starts one program outside of a sandbox: the owner's own command that gives a credential.
+  "node:child_process": ["sandbox", "egress", "selftest", "surfaces", "gate"],
 };
 
 interface Edge {

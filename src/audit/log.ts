@@ -10,7 +10,7 @@ import { PAYLOADS_OF_ENTRY_MAX, type Store, type StoredEntry, type StoredHead } 
 import { encodeBase64 } from "./base64.ts";
 import { commit, Salts } from "./commitment.ts";
 import { type EntryStamp, entryBytes, type LogRecord, type PayloadMention } from "./entry.ts";
-import { Masker } from "./mask.ts";
+import { Masker, StreamMasker } from "./mask.ts";
 import { consistencyProof, inclusionProof } from "./merkle.ts";
 import { formatProof } from "./proof.ts";
 import { AppendQueue } from "./queue.ts";
@@ -93,6 +93,9 @@ export interface Memo {
 /** Entries that `scan` and `entriesOfCall` give at once. */
 export const SCAN_ENTRIES_MAX = 1000;
 
+/** Values that `learnSecrets` keeps beside those given at the opening: every one costs time on every byte. */
+export const LEARNT_SECRETS_MAX = 256;
+
 const RECOVERED = "the gateway ended before it recorded an outcome; what the tool did is not known";
 
 function hex(bytes: Uint8Array): string {
@@ -110,7 +113,10 @@ export class AuditLog implements AsyncDisposable {
   readonly #store: Store;
   readonly #writer: Writer;
   readonly #queue: AppendQueue;
-  readonly #masker: Masker;
+  readonly #given: readonly (string | Uint8Array)[];
+  /** In the order in which they were learnt. */
+  readonly #learnt = new Set<string>();
+  #masker: Masker;
   readonly #salts: Salts = new Salts();
   readonly #now: () => number;
   readonly #keepPayloads: boolean;
@@ -126,7 +132,8 @@ export class AuditLog implements AsyncDisposable {
     this.#writer = writer;
     this.#now = options.now ?? Date.now;
     this.#queue = new AppendQueue(writer, this.#now);
-    this.#masker = new Masker(options.secrets ?? []);
+    this.#given = [...(options.secrets ?? [])];
+    this.#masker = new Masker(this.#given);
     this.#keepPayloads = options.keepPayloads ?? false;
     this.#place = { node: hostname(), boot: bootId() };
     this.memo = {
@@ -156,6 +163,31 @@ export class AuditLog implements AsyncDisposable {
   /** `bytes` with the secrets masked that this log masks. */
   mask(bytes: Uint8Array): Uint8Array {
     return this.#masker.bytes(bytes);
+  }
+
+  /** A JSON value, masked likewise. */
+  maskJson<T>(value: T): T {
+    return this.#masker.json(value);
+  }
+
+  /** Masks a stream likewise, also with what is learnt while it flows. */
+  streamMasker(): StreamMasker {
+    return new StreamMasker(() => this.#masker);
+  }
+
+  /**
+   * Masks these too, from now on, in every entry and payload. Tell them before their first use. Of more than
+   * `LEARNT_SECRETS_MAX` those learnt longest ago are forgotten.
+   */
+  learnSecrets(values: readonly string[]): void {
+    for (const value of values) {
+      // Learnt again it is the newest.
+      this.#learnt.delete(value);
+      this.#learnt.add(value);
+    }
+    const many = this.#learnt.size - LEARNT_SECRETS_MAX;
+    for (const oldest of [...this.#learnt].slice(0, Math.max(0, many))) this.#learnt.delete(oldest);
+    this.#masker = new Masker([...this.#given, ...this.#learnt]);
   }
 
   /** The newest signed tree head. */

@@ -55,6 +55,8 @@ function formsOf(secret: string | Uint8Array): readonly Buffer[] {
 export class Masker {
   readonly #forms: readonly Buffer[];
   readonly #texts: readonly string[];
+  /** Forms by their first byte, the longest first. */
+  #byFirst: ReadonlyMap<number, readonly Buffer[]> | undefined;
 
   constructor(secrets: readonly (string | Uint8Array)[]) {
     const forms = new Map<string, Buffer>();
@@ -67,6 +69,11 @@ export class Masker {
       .map((form) => form.toString("utf8"));
   }
 
+  /** Whether there is nothing to mask. */
+  get isIdle(): boolean {
+    return this.#forms.length === 0;
+  }
+
   text(text: string): string {
     let masked = text;
     for (const form of this.#texts) if (masked.includes(form)) masked = masked.replaceAll(form, MASK);
@@ -75,7 +82,7 @@ export class Masker {
 
   /** The same bytes where nothing is to be masked. */
   bytes(bytes: Uint8Array): Uint8Array {
-    if (this.#forms.length === 0) return bytes;
+    if (this.isIdle) return bytes;
     let masked: Buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     let changed = false;
     for (const form of this.#forms) {
@@ -91,6 +98,82 @@ export class Masker {
       changed = true;
     }
     return changed ? masked : bytes;
+  }
+
+  /** A JSON value with every text and key in it masked, and every number that reads as a secret. */
+  json<T>(value: T): T {
+    return (this.isIdle ? value : this.#json(value)) as T;
+  }
+
+  /**
+   * What the bytes show at a place: how long the longest form there is, 0 for none; undefined where they end within
+   * one, so that more of them are needed.
+   */
+  at(bytes: Uint8Array, place: number): number | undefined {
+    this.#byFirst ??= Map.groupBy(this.#forms, (form) => form[0] ?? 0);
+    const left = bytes.length - place;
+    for (const form of this.#byFirst.get(bytes[place] ?? 0) ?? []) {
+      let same = 1;
+      while (same < form.length && same < left && bytes[place + same] === form[same]) same += 1;
+      if (same === form.length) return same;
+      if (same === left) return undefined;
+    }
+    return 0;
+  }
+
+  #json(value: unknown): unknown {
+    if (typeof value === "string") return this.text(value);
+    // A number has no place for a mask.
+    if (typeof value === "number") return this.text(String(value)) === String(value) ? value : MASK;
+    if (Array.isArray(value)) return value.map((each) => this.#json(each));
+    if (typeof value !== "object" || value === null) return value;
+    return Object.fromEntries(Object.entries(value).map(([key, each]) => [this.text(key), this.#json(each)]));
+  }
+}
+
+/**
+ * Masks what comes in pieces: a secret cut in two is found, and only what may be the beginning of one is held back.
+ * Where two secrets overlap, all that either covers is masked.
+ */
+export class StreamMasker {
+  readonly #masker: () => Masker;
+  #held: Uint8Array = new Uint8Array();
+  /** How many of the bytes to come belong to a secret that was found. */
+  #covered = 0;
+
+  /** @param masker the one in force: secrets may be learnt on the way */
+  constructor(masker: () => Masker) {
+    this.#masker = masker;
+  }
+
+  push(chunk: Uint8Array): Uint8Array {
+    return this.#take(chunk, false);
+  }
+
+  /** What was held back: nothing more comes. */
+  end(): Uint8Array {
+    return this.#take(new Uint8Array(), true);
+  }
+
+  #take(chunk: Uint8Array, isLast: boolean): Uint8Array {
+    const masker = this.#masker();
+    if (masker.isIdle && this.#held.length === 0) return chunk;
+    const bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
+    const parts: Uint8Array[] = [];
+    let shown = 0;
+    let place = 0;
+    for (; place < bytes.length; place += 1) {
+      const found = masker.at(bytes, place);
+      if (found === undefined && !isLast) break;
+      if (this.#covered === 0 && found) parts.push(bytes.subarray(shown, place), Buffer.from(MASK));
+      this.#covered = Math.max(this.#covered, found ?? 0);
+      if (this.#covered === 0) continue;
+      this.#covered -= 1;
+      shown = place + 1;
+    }
+    parts.push(bytes.subarray(shown, place));
+    this.#held = Uint8Array.from(bytes.subarray(place));
+    return Buffer.concat(parts);
   }
 }
 

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { parseDocument } from "../config/document.ts";
-import { settingsJsonSchema } from "../config/json-schema.ts";
+import { credentialsJsonSchema, settingsJsonSchema } from "../config/json-schema.ts";
 import { schemaComment } from "../config/schema-comment.ts";
 import type { JsonObject } from "../contract/json.ts";
 import { manifestJsonSchema } from "./json-schema.ts";
@@ -13,6 +13,7 @@ const FOLDER = join(import.meta.dirname, "../../schema");
 describe("the schemas for editors", () => {
   const cases: readonly [name: string, make: () => JsonObject][] = [
     ["callgate", settingsJsonSchema],
+    ["credentials", credentialsJsonSchema],
     ["tool", manifestJsonSchema],
   ];
   for (const [name, make] of cases) {

@@ -36,6 +36,7 @@ export const ERRORS = {
     exit: 77,
     summary: "the capability does not cover this call, is used up, or has expired",
   },
+  ERR_CREDENTIAL: { exit: 77, summary: "a credential is unknown, not for this tool, or cannot be had" },
   ERR_DEPTH: { exit: 77, summary: "the call is nested deeper than calls may be" },
   ERR_APPROVAL_NEEDED: { exit: 75, summary: "people have to approve this call first" },
   ERR_CONTROL_UNAVAILABLE: { exit: 69, summary: "a required control cannot be enforced on this host" },

@@ -9,11 +9,11 @@ import { type Dialed, Refusal, type Visit } from "./visit.ts";
 
 export { sendAlert } from "./tls-alert.ts";
 
-const GONE = "the sandbox was gone";
+export const GONE = "the sandbox was gone";
 const NOTHING: Buffer = Buffer.alloc(0);
 
 /** Of a client that speaks TLS, which an alert can tell. */
-class AlertedRefusal extends Refusal {
+export class AlertedRefusal extends Refusal {
   readonly alert: number | undefined;
 
   constructor(why: string, alert: number | undefined) {
@@ -76,7 +76,7 @@ async function carry(visit: Visit, open: () => Promise<Opening>, undialed?: numb
 }
 
 /** @returns all that was read: the hello, and what came with it. @throws Refusal where it may not pass */
-async function readHello({ socket, name, bounds, signal }: Visit): Promise<Buffer> {
+export async function readHello({ socket, name, bounds, signal }: Visit): Promise<Buffer> {
   const parser = new ClientHelloParser();
   const chunks: Buffer[] = [];
   const { openingMs } = bounds.max;
@@ -119,19 +119,19 @@ function whyNot(hello: ClientHello, name: string): Omit<RefusedHello, "state"> |
   return { why: `the ClientHello names ${named}, not \`${name}\``, alert: ALERT.unrecognizedName };
 }
 
-function whyOf(error: unknown, signal: AbortSignal): string {
+export function whyOf(error: unknown, signal: AbortSignal): string {
   if (signal.aborted) return GONE;
   // Words of a library may hold what it was given.
   return error instanceof Refusal ? error.message : "a fault of the gate";
 }
 
-function factOf({ name, port }: Visit, startedMs: number): Omit<EgressFact, "verdict"> {
+export function factOf({ name, port }: Visit, startedMs: number): Omit<EgressFact, "verdict"> {
   const durationMs = Date.now() - startedMs;
   return { kind: "connection", name, port, startedMs, durationMs, bytesSent: 0, bytesReceived: 0 };
 }
 
 /** An alert where there is one for it, else a reset. */
-async function turnAway({ socket, signal }: Visit, alert: number | undefined): Promise<void> {
+export async function turnAway({ socket, signal }: Visit, alert: number | undefined): Promise<void> {
   const cut = (): void => reset(socket);
   if (alert === undefined || signal.aborted) return cut();
   signal.addEventListener("abort", cut);

@@ -1,0 +1,145 @@
+import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
+import { GateError } from "../contract/errors.ts";
+import { type CredentialKind, credentialsSchema, type WrittenCredential } from "./credentials-schema.ts";
+import { type ParsedDocument, parseDocument, problemAt, validate } from "./document.ts";
+
+/** In each of `GatePaths.configDirs`; never in a project. */
+export const CREDENTIALS_FILE = "credentials.yaml";
+
+/** Where a secret comes from, on the gateway's side. */
+export type SecretSource =
+  | { readonly environment: string }
+  | { readonly file: string }
+  | { readonly command: readonly string[] };
+
+/** How it reaches the host. */
+type CredentialForm =
+  | { readonly kind: "bearer" }
+  | { readonly kind: "basic"; readonly user: string }
+  | { readonly kind: "header"; readonly header: string; readonly prefix?: string }
+  | { readonly kind: "query"; readonly parameter: string }
+  | { readonly kind: "sigv4"; readonly region: string; readonly service: string }
+  | { readonly kind: "placeholder" };
+
+/** One credential as its file says it. */
+export interface CredentialSettings {
+  readonly name: string;
+  /** Lower case; with a port where it is not the scheme's own. */
+  readonly host: string;
+  readonly from: SecretSource;
+  readonly how: CredentialForm;
+  readonly variable?: string;
+  readonly shape?: string;
+  /** Tool names; `*` stands for any run of characters without a dot, alone for every tool. */
+  readonly tools: readonly string[];
+  /** Unset: in every one. */
+  readonly environments?: readonly string[];
+  readonly maskResponses: boolean;
+  /** It may be sent without TLS. */
+  readonly allowClear: boolean;
+}
+
+/** What each kind says beside itself. */
+const KEYS = {
+  bearer: [],
+  basic: ["user"],
+  header: ["header", "prefix"],
+  query: ["parameter"],
+  sigv4: ["region", "service"],
+  placeholder: [],
+} as const satisfies Readonly<Record<CredentialKind, readonly (keyof WrittenCredential)[]>>;
+const OPTIONAL_KEYS: ReadonlySet<string> = new Set(["prefix"]);
+
+/** Parses one credential's own form, where keys depend on its kind. */
+function formOf(document: ParsedDocument, name: string, written: WrittenCredential): CredentialForm {
+  const { kind } = written;
+  const mine: readonly string[] = KEYS[kind];
+  for (const key of Object.values(KEYS).flat()) {
+    if (written[key] !== undefined && !mine.includes(key))
+      throw problemAt(document, ["credentials", name, key], `\`${key}\` says nothing for \`kind: ${kind}\``, {
+        onKey: true,
+        remedy: "remove it, or write another kind",
+      });
+    if (written[key] === undefined && mine.includes(key) && !OPTIONAL_KEYS.has(key))
+      throw problemAt(document, ["credentials", name, "kind"], `\`kind: ${kind}\` needs \`${key}\``);
+  }
+  if (kind === "placeholder" && written.variable === undefined)
+    throw problemAt(document, ["credentials", name, "kind"], "`kind: placeholder` needs `variable`", {
+      remedy: "name the variable in which the tool finds its placeholder",
+    });
+  const form = Object.fromEntries(["kind", ...mine].map((key) => [key, written[key as "kind"]]));
+  return Object.freeze(
+    Object.fromEntries(Object.entries(form).filter(([, value]) => value !== undefined)),
+  ) as unknown as CredentialForm;
+}
+
+function sourceOf(document: ParsedDocument, name: string, from: WrittenCredential["from"]): SecretSource {
+  if (Object.keys(from).length === 1) return from as SecretSource;
+  throw problemAt(document, ["credentials", name, "from"], "a secret comes from one place", {
+    remedy: "write one of `environment`, `file` and `command`",
+  });
+}
+
+/**
+ * Parses the text of a `credentials.yaml`, by name.
+ * @throws GateError `ERR_CONFIG_SYNTAX` or `ERR_CONFIG_INVALID` with the place.
+ */
+export function parseCredentials(text: string, file: string): ReadonlyMap<string, CredentialSettings> {
+  const document = parseDocument(text, file);
+  const { credentials } = validate(document, credentialsSchema);
+  return new Map(
+    Object.entries(credentials).map(([name, written]) => {
+      const { host, from, variable, shape, tools, environments, maskResponses, allowClear } = written;
+      const settings: CredentialSettings = {
+        name,
+        host,
+        from: sourceOf(document, name, from),
+        how: formOf(document, name, written),
+        ...(variable === undefined ? {} : { variable }),
+        ...(shape === undefined ? {} : { shape }),
+        tools,
+        ...(environments === undefined ? {} : { environments }),
+        maskResponses,
+        allowClear,
+      };
+      return [name, settings];
+    }),
+  );
+}
+
+/**
+ * The credentials of a file; undefined where there is none.
+ * @throws GateError `ERR_CONFIG_*`: also where somebody else could have written it.
+ */
+export function readCredentials(path: string): ReadonlyMap<string, CredentialSettings> | undefined {
+  let fd: number;
+  try {
+    // Not to wait for the other end of a pipe.
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === "ENOENT") return undefined;
+    throw invalid(
+      path,
+      `the file cannot be read (${code})`,
+      "make it readable for the gateway's user",
+      cause,
+    );
+  }
+  try {
+    const stats = fstatSync(fd);
+    const { uid, mode } = stats;
+    if (!stats.isFile()) throw invalid(path, "this is not a regular file", "put a regular file there");
+    if (uid !== process.geteuid?.() && uid !== 0)
+      throw invalid(path, "the file belongs to another user", `chown $(id -u) ${path}`);
+    if ((mode & 0o022) !== 0)
+      throw invalid(path, "the file can be written by others", `look at it, then \`chmod go-w ${path}\``);
+    return parseCredentials(readFileSync(fd, "utf8"), path);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function invalid(file: string, message: string, remedy: string, cause?: unknown): GateError {
+  return new GateError("ERR_CONFIG_INVALID", message, { place: { file }, remedy, cause });
+}

@@ -1,0 +1,178 @@
+import { inspect } from "node:util";
+import { GateError } from "../../contract/errors.ts";
+import { PlaceholderWatch } from "../placeholder-watch.ts";
+import { Refusal } from "../visit.ts";
+import type { GateCredential, OutgoingRequest } from "./credential.ts";
+import type { CredentialKind, CredentialOptions, CredentialSpec } from "./kinds.ts";
+import { newPlaceholder } from "./placeholder.ts";
+import { joinTarget, newPair, splitTarget } from "./query.ts";
+import { basicWord, type Held, holdSecret } from "./secret.ts";
+import { signRequest } from "./sign.ts";
+import { octetsOf, swapAll } from "./swap.ts";
+
+/**
+ * A credential for one sandbox. Its secret is asked for when the first request needs it, and once.
+ * @param source its words reach the tool only where they are a GateError's
+ */
+export function createCredential(
+  spec: CredentialSpec,
+  source: () => Promise<string>,
+  options: CredentialOptions = {},
+): GateCredential {
+  return new HeldCredential(spec, source, options);
+}
+
+class HeldCredential implements GateCredential {
+  readonly name: string;
+  readonly host: string;
+  readonly masksResponses: boolean;
+  readonly signsBody: boolean;
+  readonly #how: CredentialKind;
+  readonly #variable: string | undefined;
+  readonly #placeholder: string;
+  readonly #source: () => Promise<string>;
+  readonly #onSecret: (values: readonly string[]) => void;
+  readonly #now: () => number;
+  #held: Promise<Held> | undefined;
+  #secrets: readonly string[] = [];
+
+  constructor(spec: CredentialSpec, source: () => Promise<string>, options: CredentialOptions) {
+    this.name = spec.name;
+    this.host = spec.host;
+    this.masksResponses = spec.masksResponses;
+    this.signsBody = spec.how.kind === "sigv4";
+    this.#how = spec.how;
+    this.#variable = spec.variable;
+    this.#placeholder = newPlaceholder(spec.shape);
+    this.#source = source;
+    this.#onSecret = options.onSecret ?? (() => {});
+    this.#now = options.now ?? Date.now;
+  }
+
+  get variables(): Readonly<Record<string, string>> {
+    return this.#variable === undefined ? {} : { [this.#variable]: this.#placeholder };
+  }
+
+  get placeholders(): readonly string[] {
+    return [this.#placeholder];
+  }
+
+  get secrets(): readonly string[] {
+    return this.#secrets;
+  }
+
+  async attach(request: OutgoingRequest, body?: Uint8Array): Promise<void> {
+    if (request.host !== this.host) throw new Refusal(`credential \`${this.name}\` is not for this host`);
+    const held = await this.#hold();
+    // On a copy: a request that is refused half-way is as it was.
+    const made: OutgoingRequest = { ...request, headers: [...request.headers] };
+    const swapped =
+      held.keys === undefined ? swapAll(made, this.#placeholder, held.secret) : new Set<number>();
+    await this.#add(made, held, swapped, body);
+    this.#checkLeft(made);
+    request.target = made.target;
+    request.headers = made.headers;
+  }
+
+  toJSON(): { readonly name: string; readonly host: string } {
+    return { name: this.name, host: this.host };
+  }
+
+  [inspect.custom](): string {
+    return `GateCredential(${this.name})`;
+  }
+
+  #hold(): Promise<Held> {
+    this.#held ??= this.#fetch();
+    return this.#held;
+  }
+
+  async #fetch(): Promise<Held> {
+    let text: string;
+    try {
+      text = await this.#source();
+    } catch (error) {
+      // Whatever else was thrown may quote what it read.
+      const why = error instanceof GateError ? `: ${error.message}` : "";
+      throw new Refusal(`credential \`${this.name}\` cannot be had${why}`);
+    }
+    const held = holdSecret(this.name, this.#how, text);
+    try {
+      this.#onSecret(held.masked);
+    } catch {
+      throw new Refusal(`the secret of credential \`${this.name}\` cannot be masked`);
+    }
+    this.#secrets = held.masked;
+    return held;
+  }
+
+  async #add(
+    request: OutgoingRequest,
+    { secret, keys }: Held,
+    swapped: ReadonlySet<number>,
+    body: Uint8Array | undefined,
+  ): Promise<void> {
+    const how = this.#how;
+    switch (how.kind) {
+      case "bearer":
+        return setHeader(request, "authorization", `Bearer ${secret}`, swapped);
+      case "basic":
+        return setHeader(request, "authorization", `Basic ${basicWord(how.user, secret)}`, swapped);
+      case "header":
+        return setHeader(request, how.header.toLowerCase(), `${how.prefix ?? ""}${secret}`, swapped);
+      case "query":
+        return setParameter(request, how.parameter, secret);
+      case "placeholder":
+        return;
+      case "sigv4":
+        if (keys === undefined) throw new Refusal(`credential \`${this.name}\` has no keys`);
+        if (body === undefined)
+          throw new Refusal(`credential \`${this.name}\` signs the body, which is not here`);
+        return await this.#sign(request, body, how, keys);
+      default:
+        return how satisfies never;
+    }
+  }
+
+  async #sign(
+    request: OutgoingRequest,
+    body: Uint8Array,
+    how: Extract<CredentialKind, { kind: "sigv4" }>,
+    keys: NonNullable<Held["keys"]>,
+  ): Promise<void> {
+    try {
+      await signRequest(request, body, how, keys, this.#now());
+    } catch (error) {
+      if (error instanceof Refusal) throw error;
+      throw new Refusal(`a request could not be signed with credential \`${this.name}\``);
+    }
+  }
+
+  /** A placeholder that went on would tell the host what the tool was given, and the call would fail oddly. */
+  #checkLeft({ method, target, headers }: OutgoingRequest): void {
+    const lines = [method, target, ...headers.map(([name, value]) => `${name}: ${value}`)];
+    new PlaceholderWatch([this]).see(Buffer.from(lines.join("\n"), "latin1"));
+  }
+}
+
+/** The one header of that name: the gate's, or the tool's own where its placeholder stood. */
+function setHeader(
+  request: OutgoingRequest,
+  name: string,
+  value: string,
+  swapped: ReadonlySet<number>,
+): void {
+  const [own] = [...swapped].filter((at) => request.headers[at]?.[0] === name);
+  const kept = own === undefined ? ([name, value] as [string, string]) : request.headers[own];
+  request.headers = request.headers.filter(([other]) => other !== name);
+  if (kept !== undefined) request.headers.push(kept);
+}
+
+/** The one parameter of that name. */
+function setParameter(request: OutgoingRequest, parameter: string, secret: string): void {
+  const { path, pairs } = splitTarget(request.target);
+  if (!path.startsWith("/")) throw new Refusal("a target without a path has no place for a credential");
+  const name = octetsOf(parameter);
+  const others = pairs.filter((pair) => pair.name !== name);
+  request.target = joinTarget(path, [...others, newPair(name, octetsOf(secret))]);
+}
