@@ -48,7 +48,10 @@ function formsOf(secret: string | Uint8Array): readonly Buffer[] {
   const texts = [...base64Forms(bytes), ...percentForms(bytes)];
   // A value that is no text has no JSON form.
   if (Buffer.from(text).equals(bytes)) texts.push(...jsonForms(text));
-  return [bytes, ...texts.map((form) => Buffer.from(form))];
+  // What HTTP makes of a header (RFC 9110 5.5).
+  const latin1 = Buffer.from(text, "latin1");
+  const asHeader = latin1.toString("latin1") === text && !latin1.equals(bytes) ? [latin1] : [];
+  return [bytes, ...asHeader, ...texts.map((form) => Buffer.from(form))];
 }
 
 /** Masks a fixed set of secrets. Immutable. */

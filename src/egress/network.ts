@@ -79,7 +79,8 @@ export class SandboxNetwork implements AsyncDisposable {
       netNamespace: space.netNamespace,
       resolver: RESOLVER_ADDRESS,
       listeners: [...space.servers.keys()],
-      environment: Object.assign({}, trust?.environment, ...variables),
+      // Where authorities are found is no credential's to say.
+      environment: Object.assign({}, ...variables, trust?.environment),
       ...(trust === undefined ? {} : { authorities: trust.bundle }),
       ...(trust?.java === undefined ? {} : { javaAuthorities: trust.java }),
     };
