@@ -5,7 +5,10 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 
 const known = readdirSync(import.meta.dirname)
-  .filter((file) => file.endsWith(".ts") && !["all.ts", "dockers-filter.ts", "table.ts"].includes(file))
+  .filter(
+    (file) =>
+      file.endsWith(".ts") && !["all.ts", "dockers-filter.ts", "egress-server.ts", "table.ts"].includes(file),
+  )
   .map((file) => file.slice(0, -3));
 const asked = process.argv.slice(2);
 for (const name of asked.length > 0 ? asked : known) {

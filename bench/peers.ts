@@ -111,7 +111,15 @@ export function ociRun(runtime: "runc" | "runsc", { base }: Place): (() => Promi
 }
 
 /** The npm package that people use to put a command in a sandbox, installed into a folder of its own. */
-export function srtRun({ base, workspace }: Place): (() => Promise<void>) | undefined {
+export function srtRun(place: Place): (() => Promise<void>) | undefined {
+  const cli = installSrt(place);
+  return cli === undefined
+    ? undefined
+    : () => finished(process.execPath, [cli, "--", "true"], { cwd: place.workspace });
+}
+
+/** @returns the path of its command, or undefined where it could not be installed */
+export function installSrt({ base }: Place): string | undefined {
   const folder = join(base, "srt");
   mkdirSync(folder);
   const installed = spawnSync(
@@ -132,7 +140,7 @@ export function srtRun({ base, workspace }: Place): (() => Promise<void>) | unde
     console.error(`srt is left out: it could not be installed: ${installed.stderr.trim()}`);
     return undefined;
   }
-  return () => finished(process.execPath, [cli, "--", "true"], { cwd: workspace });
+  return cli;
 }
 
 /** The package as it is published, installed into an empty folder. @returns the path of its command. */

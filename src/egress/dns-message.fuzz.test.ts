@@ -46,7 +46,7 @@ function makeInput(below: (below: number) => number): Uint8Array {
 function check(input: Uint8Array, table: NameTable): void {
   const copy = Buffer.from(input);
   const told: string[] = [];
-  const reply = answer(input, table, (name) => told.push(name));
+  const reply = answer(input, table, { onRefused: (name) => void told.push(name) });
   assert.deepEqual(Buffer.from(input), copy, "the input is left alone");
   assert.equal(reply === undefined, input.length < 2 || ((input[2] ?? 0) & 0x80) !== 0);
   assert.ok(told.length <= 1);

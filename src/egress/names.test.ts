@@ -217,7 +217,9 @@ function asking(table: NameTable): {
 } {
   const told: string[] = [];
   const ask = (parts: QueryParts): { rcode: number; answers: string[] } => {
-    const reply = answer(encodeQuery(parts), table, (name, why) => told.push(`${name}: ${why}`));
+    const reply = answer(encodeQuery(parts), table, {
+      onRefused: (name, why) => void told.push(`${name}: ${why}`),
+    });
     assert.ok(reply);
     const { rcode, answers } = readReply(reply);
     return { rcode, answers: answers.map(({ data }) => data) };
@@ -291,11 +293,30 @@ test("a learning run that lets none pass tells of the names it answers", () => {
 
 test("what is no query is answered as such, or not at all", () => {
   const table = new NameTable([rule("a.example")]);
-  const none = (): never => assert.fail();
+  const none = { onRefused: (): never => assert.fail() };
   assert.equal(answer(Buffer.of(1), table, none), undefined);
   assert.equal(answer(encodeQuery({ name: "a.example", flags: 0x8180 }), table, none), undefined);
   const reply = answer(Buffer.of(1, 2, 1, 0), table, none);
   assert.ok(reply);
   assert.equal(readReply(reply).rcode, RCODE.FORMERR);
   assert.equal(readReply(reply).id, 0x0102);
+});
+
+test("a name that a rule writes out is told of when its address is asked for, and no other name", () => {
+  const table = new NameTable([
+    { host: "a.example", ports: [443], protocol: "tls" },
+    { host: "*.b.example", ports: [443], protocol: "tls" },
+  ]);
+  const allowed: string[] = [];
+  const ask = (name: string, type?: number): void =>
+    void answer(encodeQuery({ name, ...(type === undefined ? {} : { type }) }), table, {
+      onRefused: () => {},
+      onAllowed: (one) => void allowed.push(one),
+    });
+  ask("a.example", 28);
+  ask("secret.b.example");
+  ask("c.example");
+  assert.deepEqual(allowed, []);
+  ask("a.example");
+  assert.deepEqual(allowed, ["a.example"]);
 });

@@ -125,6 +125,11 @@ export class NameTable {
     };
   }
 
+  /** Whether a rule writes it out: nothing can be told by asking for it. */
+  isExact(name: string): boolean {
+    return this.#groups.has(withoutDot(name));
+  }
+
   /** What to tell of a refused name: nothing where it was told before, and nothing more once there were too many. */
   refuse(name: string, why: string): { readonly name: string; readonly why: string } | undefined {
     if (this.#refused.has(name) || this.#refused.size > REFUSED_NAMES_MAX) return undefined;
@@ -188,6 +193,13 @@ export class NameTable {
   }
 }
 
+/** What is told while names are answered. */
+export interface NameEvents {
+  readonly onRefused: (name: string, why: string) => void;
+  /** Of a name that a rule writes out, when its address was asked for: a connection is likely to follow. */
+  readonly onAllowed?: (name: string) => void;
+}
+
 /**
  * The gate's answer to one datagram. Only what stands in the table is answered, with an address where one was asked
  * for; nothing is ever asked elsewhere, so a question carries nothing out.
@@ -196,7 +208,7 @@ export class NameTable {
 export function answer(
   message: Uint8Array,
   table: NameTable,
-  onRefused: (name: string, why: string) => void,
+  { onRefused, onAllowed }: NameEvents,
 ): Uint8Array | undefined {
   const parsed = parseQuery(message);
   if (parsed.kind === "silence") return undefined;
@@ -212,7 +224,9 @@ export function answer(
   if (query.class !== CLASS_IN) return encodeReply(query, RCODE.REFUSED);
   if (found.verdict === "refused") return encodeReply(query, RCODE.NXDOMAIN);
   if (query.type === TYPE.AXFR || query.type === TYPE.IXFR) return encodeReply(query, RCODE.REFUSED);
-  return encodeReply(query, RCODE.NOERROR, "address" in found ? [found.address] : []);
+  if (!("address" in found)) return encodeReply(query, RCODE.NOERROR, []);
+  if (found.verdict === "allowed" && table.isExact(query.shown)) onAllowed?.(query.shown);
+  return encodeReply(query, RCODE.NOERROR, [found.address]);
 }
 
 function find({ hostname, type, class: of }: DnsQuery, table: NameTable): Judged | Looked {

@@ -2,6 +2,7 @@ import type { Server, Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { GateError } from "../contract/errors.ts";
 import type { EgressFact, NetworkRule } from "../contract/network.ts";
+import { AheadResolver } from "./ahead-resolver.ts";
 import { readAttempts } from "./attempts.ts";
 import { Bounds } from "./bounds.ts";
 import type { GateCredential } from "./credentials/credential.ts";
@@ -35,6 +36,7 @@ export interface NetworkParts {
 /** The network of one sandbox: answers its names, judges and carries its connections, and tells what happened. */
 export class SandboxNetwork implements AsyncDisposable {
   readonly #parts: NetworkParts;
+  readonly #resolver: AheadResolver;
   readonly #bounds = new Bounds();
   readonly #gone = new AbortController();
   readonly #visits = new Set<Promise<void>>();
@@ -45,11 +47,15 @@ export class SandboxNetwork implements AsyncDisposable {
 
   constructor(parts: NetworkParts) {
     this.#parts = parts;
-    const { space, table } = parts;
+    const { space, table, resolver } = parts;
+    this.#resolver = new AheadResolver(resolver);
     for (const [at, server] of space.servers) this.#serve(server, at);
     space.dns.on("error", () => {}); // a reply that nobody waits for
     space.dns.on("message", (query, { address, port }) => {
-      const reply = answer(query, table, (name, why) => this.#tell(refusedName(name, why)));
+      const reply = answer(query, table, {
+        onRefused: (name, why) => this.#tell(refusedName(name, why)),
+        onAllowed: (name) => this.#resolver.ahead(name, this.#gone.signal),
+      });
       if (reply !== undefined) space.dns.send(reply, port, address, () => {});
     });
     void space.ended.then(() => {
@@ -160,7 +166,8 @@ export class SandboxNetwork implements AsyncDisposable {
     rule: NetworkRule,
     { name, port, report }: Pick<Visit, "name" | "port" | "report">,
   ): Visit {
-    const { resolver, credentials } = this.#parts;
+    const { credentials } = this.#parts;
+    const { connectMs } = this.#bounds.max;
     const credential = credentials.find((one) => one.name === rule.credential);
     // It was to be added: without it the request would be another one.
     if (rule.credential !== undefined && credential === undefined)
@@ -170,7 +177,8 @@ export class SandboxNetwork implements AsyncDisposable {
       rule,
       name,
       port,
-      dial: (signal) => dial({ name, port, rule, resolver, signal, connectMs: this.#bounds.max.connectMs }),
+      dial: (signal, onread) =>
+        dial({ name, port, rule, resolver: this.#resolver, signal, onread, connectMs }),
       report,
       bounds: this.#bounds,
       signal: this.#gone.signal,
