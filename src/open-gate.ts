@@ -84,7 +84,7 @@ export async function openGateOn(loaded: LoadedProject, life: "worker" | "one-sh
       profileOf: (prepared, permit) => callProfile(prepared, permit, project, own),
       stage: (id, profile) => stageCall(staged, sandboxUser(workspace.root), id, profile),
       openSandbox: (driver, profile, digest, prepared) =>
-        sandboxes.open(networked.for(driver, prepared.tool, profile), profile, digest, prepared),
+        sandboxes.open(networked.for(driver, prepared, profile), profile, digest, prepared),
       restock: sandboxes.restock,
       poolStats: sandboxes.stats,
       learn: async (profile, execution, facts) => {

@@ -1,7 +1,10 @@
+import canonicalize from "canonicalize";
 import type { Profile } from "./contract/profile.ts";
+import { TIER_MINIMUMS } from "./contract/tier.ts";
 import type { Tool } from "./contract/tool.ts";
 import type { GateCredential } from "./egress/credentials/credential.ts";
 import type { Egress } from "./egress/egress.ts";
+import type { PreparedCall } from "./gate.ts";
 import type { Driver } from "./sandbox/driver.ts";
 
 /** What the networks of sandboxes are made of. */
@@ -22,16 +25,19 @@ export class NetworkedDrivers {
     this.#source = source;
   }
 
-  for(driver: Driver, tool: Tool, profile: Profile): Driver {
+  for(driver: Driver, { tool, call }: PreparedCall, profile: Profile): Driver {
     if (profile.network.mode === "none") return driver;
     const ofDriver = this.#known.get(driver) ?? new Map<string, Driver>();
     this.#known.set(driver, ofDriver);
-    const networked = ofDriver.get(tool.digest) ?? this.#around(driver, tool);
-    ofDriver.set(tool.digest, networked);
+    const owner = canonicalize([call.caller, tool.digest]) ?? "";
+    const networked = ofDriver.get(owner) ?? this.#around(driver, tool, owner);
+    ofDriver.set(owner, networked);
     return networked;
   }
 
-  #around(driver: Driver, tool: Tool): Driver {
+  #around(driver: Driver, tool: Tool, owner: string): Driver {
+    // Where nothing may be reused, a namespace is not either.
+    const keptFor = TIER_MINIMUMS[tool.tier].pooled ? owner : undefined;
     return {
       name: driver.name,
       supports: driver.supports,
@@ -41,7 +47,7 @@ export class NetworkedDrivers {
         if (asked.mode === "none") return await driver.open(profile, options);
         const credentials = await this.#source.credentialsOf(tool, profile);
         const { NetworkedSandbox } = await import("./networked-sandbox.ts");
-        const network = await (await this.#source.egress()).open(asked, credentials);
+        const network = await (await this.#source.egress()).open(asked, credentials, keptFor);
         try {
           const sandbox = await driver.open(profile, { ...options, network: network.joined });
           return new NetworkedSandbox(sandbox, network);

@@ -4,6 +4,7 @@ import type { Network } from "../contract/network.ts";
 import type { GateCredential } from "./credentials/credential.ts";
 import { Guard } from "./guard.ts";
 import type { Authority } from "./http/authority.ts";
+import { KeptNamespaces } from "./kept-namespaces.ts";
 import { NameTable } from "./names.ts";
 import { SandboxNetwork } from "./network.ts";
 import type { Resolver } from "./resolver.ts";
@@ -24,6 +25,8 @@ export interface EgressOptions {
 /** The edge of the network of a gateway's sandboxes. */
 export class Egress implements AsyncDisposable {
   readonly #options: EgressOptions;
+  readonly #kept = new KeptNamespaces();
+  readonly #trusted = new Map<string, Promise<TrustFiles>>();
   #guard: Guard | undefined;
   #authority: Promise<Authority> | undefined;
 
@@ -34,11 +37,13 @@ export class Egress implements AsyncDisposable {
   /**
    * Makes the network of one sandbox.
    * @param credentials those that its rules name
+   * @param owner whose sandboxes may follow each other in one namespace; unset: it is made new, and thrown away
    * @throws GateError `ERR_CONTROL_UNAVAILABLE`, `ERR_SANDBOX_START` where the host does not give one.
    */
   async open(
     network: Extract<Network, { mode: "names" }>,
     credentials: readonly GateCredential[],
+    owner?: string,
   ): Promise<SandboxNetwork> {
     const { resolver, authorities } = this.#options;
     const table = new NameTable(network.allow, network.observe);
@@ -49,10 +54,15 @@ export class Egress implements AsyncDisposable {
     const authority = opens ? await this.#own() : undefined;
     const trusted = [...authorities, ...(authority === undefined ? [] : [authority.pem])];
     const trust = trusted.length === 0 ? undefined : await this.#trust(trusted);
-    const space = await this.#guarding().make(table.listeners(), table.literals);
+    const listeners = table.listeners();
+    const key = owner === undefined ? undefined : JSON.stringify([owner, listeners, table.literals]);
+    const space =
+      (key === undefined ? undefined : this.#kept.take(key)) ??
+      (await this.#guarding().make(listeners, table.literals));
     try {
       return new SandboxNetwork({
         space,
+        giveBack: (given) => this.#kept.giveBack(key, given),
         table,
         resolver,
         credentials,
@@ -66,6 +76,7 @@ export class Egress implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#kept[Symbol.asyncDispose]();
     await this.#guard?.[Symbol.asyncDispose]();
   }
 
@@ -90,7 +101,15 @@ export class Egress implements AsyncDisposable {
     return this.#authority;
   }
 
+  /** The same authorities make the same files: reading the system's takes tens of milliseconds. */
   async #trust(authorities: readonly string[]): Promise<TrustFiles> {
+    const key = authorities.join();
+    const known = this.#trusted.get(key) ?? this.#makeTrust(authorities);
+    this.#trusted.set(key, known);
+    return await known;
+  }
+
+  async #makeTrust(authorities: readonly string[]): Promise<TrustFiles> {
     const { trustFiles } = await import("./trust-files.ts");
     mkdirSync(this.#options.folder, { recursive: true, mode: 0o700 });
     return trustFiles(this.#options.folder, authorities);

@@ -1,9 +1,11 @@
+import type { RemoteInfo } from "node:dgram";
+import type { EventEmitter } from "node:events";
 import type { Server, Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { GateError } from "../contract/errors.ts";
 import type { EgressFact, NetworkRule } from "../contract/network.ts";
 import { AheadResolver } from "./ahead-resolver.ts";
-import { readAttempts } from "./attempts.ts";
+import { type Attempts, readAttempts } from "./attempts.ts";
 import { Bounds } from "./bounds.ts";
 import type { GateCredential } from "./credentials/credential.ts";
 import { dial } from "./dial.ts";
@@ -21,6 +23,8 @@ const DRAIN_MS_MAX = 500;
 
 export interface NetworkParts {
   readonly space: GuardedNamespace;
+  /** Takes the namespace back, once nothing is in it any more. */
+  readonly giveBack: (space: GuardedNamespace) => Promise<void>;
   readonly table: NameTable;
   readonly resolver: Resolver;
   readonly credentials: readonly GateCredential[];
@@ -42,16 +46,22 @@ export class SandboxNetwork implements AsyncDisposable {
   readonly #visits = new Set<Promise<void>>();
   /** What came before somebody listened. */
   readonly #early: EgressFact[] = [];
+  readonly #listening: (() => void)[] = [];
+  /** What the kernel had counted before this sandbox. */
+  readonly #attempts: Attempts;
   #report: ((fact: EgressFact) => void) | undefined;
+  /** Every process inside is gone. */
+  #isOver = false;
   #alive = true;
 
   constructor(parts: NetworkParts) {
     this.#parts = parts;
     const { space, table, resolver } = parts;
     this.#resolver = new AheadResolver(resolver);
+    this.#attempts = readAttempts(space.pid);
     for (const [at, server] of space.servers) this.#serve(server, at);
-    space.dns.on("error", () => {}); // a reply that nobody waits for
-    space.dns.on("message", (query, { address, port }) => {
+    this.#on(space.dns, "error", () => {}); // a reply that nobody waits for
+    this.#on(space.dns, "message", (query: Buffer, { address, port }: RemoteInfo) => {
       const reply = answer(query, table, {
         onRefused: (name, why) => this.#tell(refusedName(name, why)),
         onAllowed: (name) => this.#resolver.ahead(name, this.#gone.signal),
@@ -100,7 +110,7 @@ export class SandboxNetwork implements AsyncDisposable {
 
   /** Once nothing is inside any more: lets what is on its way get out, within a bound, and ends the rest. */
   async drain(): Promise<void> {
-    for (const server of this.#parts.space.servers.values()) server.close();
+    this.#isOver = true;
     if (this.#visits.size > 0) {
       const bound = new AbortController();
       await Promise.race([
@@ -111,21 +121,33 @@ export class SandboxNetwork implements AsyncDisposable {
     }
     this.#gone.abort();
     await Promise.all(this.#visits);
-    const { unroutable, unheard } = readAttempts(this.#parts.space.pid);
-    if (unroutable > 0)
-      this.#tell(refusedAttempts(`${times(unroutable)} at an address that no rule reaches`));
-    if (unheard > 0) this.#tell(refusedAttempts(`${times(unheard)} at a port where nobody listens`));
+    this.#tellAttempts(readAttempts(this.#parts.space.pid));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#gone.abort();
     await Promise.all(this.#visits);
-    await this.#parts.space[Symbol.asyncDispose]();
+    for (const stop of this.#listening.splice(0)) stop();
+    await this.#parts.giveBack(this.#parts.space);
+  }
+
+  #tellAttempts({ unroutable, unheard }: Attempts): void {
+    const [roads, ports] = [unroutable - this.#attempts.unroutable, unheard - this.#attempts.unheard];
+    if (roads > 0) this.#tell(refusedAttempts(`${times(roads)} at an address that no rule reaches`));
+    if (ports > 0) this.#tell(refusedAttempts(`${times(ports)} at a port where nobody listens`));
+  }
+
+  /** As long as this network is: its sockets may serve another one after it. */
+  #on<A extends unknown[]>(emitter: EventEmitter, event: string, listener: (...values: A) => void): void {
+    emitter.on(event, listener as never);
+    this.#listening.push(() => void emitter.off(event, listener as never));
   }
 
   #serve(server: Server, at: string): void {
     const [address = "", port] = at.split(":");
-    server.on("connection", (socket) => {
+    this.#on(server, "connection", (socket: Socket) => {
+      // Nobody is inside who would read an answer.
+      if (this.#isOver) return void socket.destroy();
       const visit = this.#arrived(socket, address, Number(port)).finally(() => {
         socket.destroy();
         this.#visits.delete(visit);

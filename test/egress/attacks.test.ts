@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { existsSync } from "node:fs";
-import { createServer, type Server } from "node:net";
+import { connect, createServer, type Server } from "node:net";
 import { networkInterfaces } from "node:os";
 import { after, before, describe, test } from "node:test";
 import { ExecInput } from "../../src/catalog/exec-input.ts";
@@ -205,6 +205,14 @@ describe("attacks on the edge of the network", { skip }, () => {
     const authority = await testAuthority();
     https = stack.use(await startHttps(authority));
     http2 = stack.use(await startHttp2(authority));
+    // A service of the host's desktop, so to say, and one that can be reached from outside of a sandbox.
+    const desktop = createServer((socket) => socket.end());
+    await new Promise<void>((done) => desktop.listen("\0callgate-attack", done));
+    stack.defer(() => void desktop.close());
+    for (const where of [{ path: "\0callgate-attack" }])
+      await new Promise<void>((done, fail) => {
+        const socket = connect(where, () => done(socket.destroy() && undefined)).on("error", fail);
+      });
     loopback = createServer((socket) => socket.end("a service of the host"));
     hostPort = await listening(loopback);
     stack.defer(() => void loopback.close());
@@ -260,6 +268,7 @@ describe("attacks on the edge of the network", { skip }, () => {
   ): Promise<CallResult> => {
     const before = https.seen.length;
     const result = await python(code, isolation);
+    assert.equal(result.exitCode, 0, `it ran to its end: ${result.stderr}`);
     const lines = result.stdout.trim().split("\n");
     assert.ok(
       lines.every((line) => /^no /.test(line) || got.test(line)),
@@ -314,14 +323,17 @@ print(subprocess.run(["curl", "-sS", "--http2", "-H", "Host: other.test", f"http
   test("no packet leaves the host", { skip: NO_CAPTURE }, async (t) => {
     const control = await captured(async () => {
       const socket = createSocket("udp4");
-      await new Promise<void>((done) => socket.send("x", 53, "192.0.2.1", () => done()));
+      await new Promise<void>((done) => socket.send("x", https.port, "192.0.2.1", () => done()));
       socket.close();
-    });
+    }, [https.port]);
     if (control.length === 0) return t.skip("this machine has no way out that a packet could take");
-    assert.match(control.join("\n"), /192\.0\.2\.1:53/);
-    const packets = await captured(async () => {
-      for (const one of ATTACKS) await attack(one, "process");
-    });
-    assert.deepEqual(packets, []);
+    assert.match(control.join("\n"), new RegExp(`192\\.0\\.2\\.1:${https.port}`));
+    for (const [isolation, missing] of CLASSES) {
+      if (missing !== false) continue;
+      const packets = await captured(async () => {
+        for (const one of ATTACKS) await attack(one, isolation);
+      }, [https.port, hostPort, 8080]);
+      assert.deepEqual(packets, [], isolation);
+    }
   });
 });

@@ -32,7 +32,7 @@ while (defined(my $from = recv($s, my $frame, 2048, 0))) {
     $rest = substr $ip, 40;
   } else { next }
   my ($from_port, $to_port) = ($kind == 6 || $kind == 17) ? unpack 'nn', $rest : (0, 0);
-  next unless $ports{$from_port} || $ports{$to_port} || $kind == 1;
+  next unless $ports{$from_port} || $ports{$to_port} || $kind == 1 || $kind == 58 && unpack("C", $rest) < 130;
   print "$name $kind $source:$from_port $to:$to_port\\n";
 }
 `;
@@ -41,8 +41,11 @@ while (defined(my $from = recv($s, my $frame, 2048, 0))) {
 export const NO_CAPTURE: string | false = process.geteuid?.() === 0 ? false : "packet sockets need root";
 
 /** The packets that went over the host's interfaces, `lo` left out, while the work was done. */
-export async function captured(work: () => Promise<void>): Promise<readonly string[]> {
-  const child = spawn("/usr/bin/perl", ["-e", CAPTURE, ...PORTS.map(String)], {
+export async function captured(
+  work: () => Promise<void>,
+  ports: readonly number[] = [],
+): Promise<readonly string[]> {
+  const child = spawn("/usr/bin/perl", ["-e", CAPTURE, ...[...PORTS, ...ports].map(String)], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   let text = "";

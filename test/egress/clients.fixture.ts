@@ -162,16 +162,7 @@ export function clients(files: ClientFiles): readonly Client[] {
       skip: absent(PIP),
       server: "registry",
       command: (host, port) => [
-        ...[
-          "/usr/bin/python3",
-          "-m",
-          "pip",
-          "install",
-          "--quiet",
-          "--retries",
-          "0",
-          "--disable-pip-version-check",
-        ],
+        ...["/usr/bin/python3", "-m", "pip", "install", "--retries", "0", "--disable-pip-version-check"],
         ...[
           "--no-deps",
           "--target",
@@ -181,7 +172,7 @@ export function clients(files: ClientFiles): readonly Client[] {
           "tiny-thing",
         ],
       ],
-      says: /^/,
+      says: /Successfully installed tiny-thing/,
       complains: /No matching distribution|resolve|not known|NewConnectionError/i,
       large: true,
     },

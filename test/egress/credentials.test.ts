@@ -152,6 +152,11 @@ ask("b.test", headers={"Authorization": "Basic " + base64.b64encode(b"user:" + T
     for (const line of lines) assert.match(line, /^HTTP 403|^no /);
     assert.ok(result.denials.length >= 1);
     assert.ok(result.denials.every(({ kind }) => kind === "egress"));
+    const entries = await gate.log.entriesOfCall(result.call);
+    const refused = entries.filter(({ entry }) =>
+      /"kind":"request".*"verdict":"refused"/.test(JSON.stringify(entry)),
+    );
+    assert.equal(refused.length, 6, "each is recorded");
   });
 
   test("a tool that it is not for is refused before anything is built", async () => {
