@@ -7,8 +7,6 @@ import { StaticReads } from "./static-reads.ts";
 import { ALERT, sendAlert } from "./tls-alert.ts";
 import { type Dialed, Refusal, type Visit } from "./visit.ts";
 
-export { sendAlert } from "./tls-alert.ts";
-
 export const GONE = "the sandbox was gone";
 const NOTHING: Buffer = Buffer.alloc(0);
 
