@@ -1,9 +1,10 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Project } from "./config/project.ts";
 import { GateError } from "./contract/errors.ts";
 import type { Egress } from "./egress/egress.ts";
 import { nativeProgram } from "./sandbox/native.ts";
+import { deadNotes, writeNote } from "./sandbox/owner-note.ts";
 import { sandboxUser } from "./sandbox/user.ts";
 
 /** PEM (RFC 7468), of certificates and nothing else: a key does not belong there. */
@@ -41,11 +42,19 @@ export class LazyEgress implements AsyncDisposable {
     return new Egress({
       guard: nativeProgram("guard"),
       ...(process.geteuid?.() === 0 ? { user: sandboxUser(workspace.root) } : {}),
-      folder: this.#folder,
+      folder: ownFolder(this.#folder),
       resolver: resolvers.length === 0 ? systemResolver() : serversResolver(resolvers),
       authorities: authorities.map((path) => readAuthorities(join(workspace.root, path))),
     });
   }
+}
+
+/** A folder for this process; those of processes that are gone are removed. */
+function ownFolder(folder: string): string {
+  for (const path of deadNotes<string>(folder)) rmSync(path, { recursive: true, force: true });
+  const path = join(folder, `${process.pid}-${process.hrtime.bigint()}`);
+  writeNote(folder, path);
+  return path;
 }
 
 function readAuthorities(path: string): string {

@@ -5,9 +5,9 @@ import { test } from "node:test";
 import canonicalize from "canonicalize";
 import fc from "fast-check";
 import { newCallId } from "../contract/ids.ts";
+import { Masker } from "../contract/mask.ts";
 import { ENTRY_BYTES_MAX, entryBytes, type LogRecord } from "./entry.ts";
 import { denied, intent, outcome, vectors } from "./log.fixture.ts";
-import { Masker } from "./mask.ts";
 import { parseStrictObject } from "./strict-json.ts";
 
 const STAMP = { origin: "callgate.local/x", timeMs: 1_790_000_000_000, node: "host", boot: "boot" };

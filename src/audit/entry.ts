@@ -1,8 +1,8 @@
 import canonicalize from "canonicalize";
 import { GateError } from "../contract/errors.ts";
 import type { Json, JsonObject } from "../contract/json.ts";
+import type { Masker } from "../contract/mask.ts";
 import type { AuditRecord, OutcomeRecord } from "../contract/record.ts";
-import type { Masker } from "./mask.ts";
 import { shortened } from "./shorten.ts";
 
 /** C2SP `tlog-tiles` gives an entry's length 16 bits. */

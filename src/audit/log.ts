@@ -3,6 +3,7 @@ import type { Spend } from "../contract/capability.ts";
 import { GateError } from "../contract/errors.ts";
 import type { CallId } from "../contract/ids.ts";
 import type { JsonObject } from "../contract/json.ts";
+import { Masker, StreamMasker } from "../contract/mask.ts";
 import type { Receipt, RecordDraft } from "../contract/record.ts";
 import { corrupt } from "../store/sqlite-errors.ts";
 import { statePath } from "../store/state-dir.ts";
@@ -10,7 +11,6 @@ import { PAYLOADS_OF_ENTRY_MAX, type Store, type StoredEntry, type StoredHead } 
 import { encodeBase64 } from "./base64.ts";
 import { commit, Salts } from "./commitment.ts";
 import { type EntryStamp, entryBytes, type LogRecord, type PayloadMention } from "./entry.ts";
-import { Masker, StreamMasker } from "./mask.ts";
 import { consistencyProof, inclusionProof } from "./merkle.ts";
 import { formatProof } from "./proof.ts";
 import { AppendQueue } from "./queue.ts";

@@ -1,6 +1,7 @@
 import { statSync } from "node:fs";
 import { hostname } from "node:os";
 import { GateError } from "../contract/errors.ts";
+import { Masker } from "../contract/mask.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import { corrupt } from "../store/sqlite-errors.ts";
 import { ensureStateDir, readIfThere, replaceFile, statePath, unwritable } from "../store/state-dir.ts";
@@ -11,7 +12,6 @@ import type { LogIdentity } from "./committer.ts";
 import { entryBytes } from "./entry.ts";
 import { identityOf, originOf, requireKey } from "./identity.ts";
 import { createKey, type LogKey } from "./key.ts";
-import { Masker } from "./mask.ts";
 import { Frontier, leafHash, rootAt, sameHash } from "./merkle.ts";
 import { formatVerifierKey } from "./note.ts";
 import { storedHashes } from "./reader.ts";

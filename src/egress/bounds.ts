@@ -9,6 +9,8 @@ export interface BoundsMax {
   /** Over all connections: from the tool, and to it. */
   readonly bytesSent: number;
   readonly bytesReceived: number;
+  /** Of bodies that have to be whole before they are sent, at a time. */
+  readonly heldBytes: number;
   /** Of a connection on which nothing moves either way. */
   readonly idleMs: number;
   /** Until the tool has said what it wants: a ClientHello, or a request's head. */
@@ -24,6 +26,7 @@ export const BOUNDS: BoundsMax = {
   connectionsEver: 16_384,
   bytesSent: 4 * GIB,
   bytesReceived: 16 * GIB,
+  heldBytes: GIB / 16,
   idleMs: 300_000,
   openingMs: 10_000,
   connectMs: 10_000,
@@ -36,6 +39,7 @@ export class Bounds {
   #ever = 0;
   #sent = 0;
   #received = 0;
+  #held = 0;
 
   constructor(max: Partial<BoundsMax> = {}) {
     this.max = { ...BOUNDS, ...max };
@@ -53,6 +57,17 @@ export class Bounds {
       if (isIn) this.#open -= 1;
       isIn = false;
     };
+  }
+
+  /** Bytes that are kept in memory. @throws Refusal where they are too many; then they are not counted. */
+  hold(bytes: number): void {
+    if (this.#held + bytes > this.max.heldBytes)
+      throw new Refusal(`more than ${this.max.heldBytes} bytes of bodies that are signed at a time`);
+    this.#held += bytes;
+  }
+
+  letGo(bytes: number): void {
+    this.#held -= bytes;
   }
 
   /** Bytes from the tool. @throws Refusal once they are too many. */

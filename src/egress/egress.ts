@@ -1,4 +1,5 @@
-import { mkdirSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
+import { createSecureContext, type SecureContext } from "node:tls";
 import { GateError } from "../contract/errors.ts";
 import type { Network } from "../contract/network.ts";
 import type { GateCredential } from "./credentials/credential.ts";
@@ -10,12 +11,17 @@ import { SandboxNetwork } from "./network.ts";
 import type { Resolver } from "./resolver.ts";
 import type { TrustFiles } from "./trust-files.ts";
 
+type Names = Extract<Network, { mode: "names" }>;
+
+/** Half of an authority's life: its certificates have to outlive the sandboxes that trust it. */
+export const AUTHORITY_MS_MAX: number = 15 * 86_400_000;
+
 export interface EgressOptions {
   /** `native/guard.c`, built; undefined: it was not, and no sandbox has a network. */
   readonly guard: string | undefined;
   /** Whose a sandbox's network is: the sandbox's user. Unset: this process's. */
   readonly user?: { readonly uid: number; readonly gid: number };
-  /** A folder of ours, outside of every sandbox. */
+  /** A folder of this process's, outside of every sandbox; gone when this is closed. */
   readonly folder: string;
   readonly resolver: Resolver;
   /** Authorities beside the system's that the gate and its tools trust, PEM. */
@@ -28,7 +34,8 @@ export class Egress implements AsyncDisposable {
   readonly #kept = new KeptNamespaces();
   readonly #trusted = new Map<string, Promise<TrustFiles>>();
   #guard: Guard | undefined;
-  #authority: Promise<Authority> | undefined;
+  #authority: { readonly made: Promise<Authority>; readonly madeMs: number } | undefined;
+  #trustOutside: (() => SecureContext) | undefined;
 
   constructor(options: EgressOptions) {
     this.#options = options;
@@ -41,7 +48,7 @@ export class Egress implements AsyncDisposable {
    * @throws GateError `ERR_CONTROL_UNAVAILABLE`, `ERR_SANDBOX_START` where the host does not give one.
    */
   async open(
-    network: Extract<Network, { mode: "names" }>,
+    network: Names,
     credentials: readonly GateCredential[],
     owner?: string,
   ): Promise<SandboxNetwork> {
@@ -67,7 +74,7 @@ export class Egress implements AsyncDisposable {
         resolver,
         credentials,
         trust,
-        opening: { authority, upstreamAuthorities: authorities },
+        opening: { authority, outside: await this.#outside(network) },
       });
     } catch (error) {
       await space[Symbol.asyncDispose]();
@@ -77,6 +84,7 @@ export class Egress implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#kept[Symbol.asyncDispose]();
+    rmSync(this.#options.folder, { recursive: true, force: true });
     await this.#guard?.[Symbol.asyncDispose]();
   }
 
@@ -95,10 +103,25 @@ export class Egress implements AsyncDisposable {
     return this.#guard;
   }
 
-  /** Made when a rule first opens a connection; its key is in this process's memory only. */
+  /**
+   * Made when a rule first opens a connection, and anew before it is old; its key is in this process's memory only.
+   * What is open keeps the one that it trusts.
+   */
   #own(): Promise<Authority> {
-    this.#authority ??= import("./http/authority.ts").then(({ Authority }) => Authority.create());
-    return this.#authority;
+    if (this.#authority !== undefined && performance.now() - this.#authority.madeMs < AUTHORITY_MS_MAX)
+      return this.#authority.made;
+    const made = import("./http/authority.ts").then(({ Authority }) => Authority.create());
+    this.#authority = { made, madeMs: performance.now() };
+    return made;
+  }
+
+  /** Loaded where a rule opens something. */
+  async #outside({ allow }: Names): Promise<() => SecureContext> {
+    const opens = allow.some(({ protocol, http, credential }) => protocol === "http" || http || credential);
+    if (!opens) return () => createSecureContext();
+    const { outsideTrust } = await import("./http/upstream.ts");
+    this.#trustOutside ??= outsideTrust(this.#options.authorities);
+    return this.#trustOutside;
   }
 
   /** The same authorities make the same files: reading the system's takes tens of milliseconds. */

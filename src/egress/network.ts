@@ -2,6 +2,7 @@ import type { RemoteInfo } from "node:dgram";
 import type { EventEmitter } from "node:events";
 import type { Server, Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { SecureContext } from "node:tls";
 import { GateError } from "../contract/errors.ts";
 import type { EgressFact, NetworkRule } from "../contract/network.ts";
 import { AheadResolver } from "./ahead-resolver.ts";
@@ -33,7 +34,7 @@ export interface NetworkParts {
   readonly opening: {
     /** Present where a rule opens TLS. */
     readonly authority: Authority | undefined;
-    readonly upstreamAuthorities: readonly string[];
+    readonly outside: () => SecureContext;
   };
 }
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { GateError } from "../../contract/errors.ts";
 import { Refusal } from "../visit.ts";
-import { createCredential } from "./create-credential.ts";
+import { createCredential, FETCH_AGAIN_MS } from "./create-credential.ts";
 import { credentialOf, HOST, holdsNone, placeholderOf, request, SECRET } from "./credential.fixture.ts";
 import type { GateCredential, OutgoingRequest } from "./credential.ts";
 import type { CredentialKind } from "./kinds.ts";
@@ -71,7 +71,26 @@ describe("what is added", () => {
 });
 
 describe("a placeholder", () => {
-  const kinds: readonly CredentialKind[] = [{ kind: "placeholder" }, { kind: "bearer" }];
+  it("is swapped where the kind puts its secret, and refused in every other place", async () => {
+    const bearer = credentialOf({ kind: "bearer" }, { secret: "secret-value" });
+    const placeholder = placeholderOf(bearer);
+    const basic = Buffer.from(`x:${placeholder}`).toString("base64");
+    const made = request([["authorization", `Basic ${basic}`]]);
+    await bearer.attach(made);
+    assert.equal(made.headers[0]?.[1], `Basic ${Buffer.from("x:secret-value").toString("base64")}`);
+    for (const wrong of [
+      request([["x-token", placeholder]]),
+      request([["x-token", `Basic ${basic}`]]),
+      request([], `/?q=${placeholder}`),
+    ])
+      await assert.rejects(bearer.attach(wrong), /placeholder/);
+    const own = credentialOf({ kind: "header", header: "X-Key" }, { secret: "secret-value" });
+    const keyed = request([["x-key", placeholderOf(own)]]);
+    await own.attach(keyed);
+    assert.deepEqual(keyed.headers, [["x-key", "secret-value"]]);
+  });
+
+  const kinds: readonly CredentialKind[] = [{ kind: "placeholder" }];
   for (const how of kinds) {
     it(`${how.kind}: is swapped in headers, in Basic and in the query`, async () => {
       const credential = credentialOf(how, { secret: "se$&ret/+=" });
@@ -225,5 +244,28 @@ describe("a credential", () => {
     assert.equal(asked, 1);
     const known = make(new GateError("ERR_INTERNAL", "the file is gone", { cause: new Error(SECRET) }));
     await refused(known, request(), /^credential `test-key` cannot be had: the file is gone$/);
+  });
+});
+
+describe("a secret that cannot be fetched", () => {
+  it("is tried again, and not at once", async () => {
+    let nowMs = 1_000_000;
+    let fetched = 0;
+    const credential = createCredential(
+      { name: "own", host: "api.test", how: { kind: "bearer" }, masksResponses: false },
+      async () => {
+        fetched += 1;
+        if (fetched === 1) throw new Error("slow");
+        return "secret-value";
+      },
+      { now: () => nowMs },
+    );
+    const sent = () => ({ method: "GET", target: "/", headers: [], host: "api.test" });
+    await assert.rejects(credential.attach(sent()), /cannot be had/);
+    await assert.rejects(credential.attach(sent()), /cannot be had/);
+    assert.equal(fetched, 1);
+    nowMs += FETCH_AGAIN_MS;
+    await credential.attach(sent());
+    assert.equal(fetched, 2);
   });
 });

@@ -10,6 +10,9 @@ import { basicWord, type Held, holdSecret } from "./secret.ts";
 import { signRequest } from "./sign.ts";
 import { octetsOf, swapAll } from "./swap.ts";
 
+/** How long a failure to fetch a secret is believed. */
+export const FETCH_AGAIN_MS = 1_000;
+
 /**
  * A credential for one sandbox. Its secret is asked for when the first request needs it, and once.
  * @param source its words reach the tool only where they are a GateError's
@@ -31,6 +34,7 @@ class HeldCredential implements GateCredential {
   readonly #variable: string | undefined;
   readonly #placeholder: string;
   readonly #source: () => Promise<string>;
+  #failedMs: number | undefined;
   readonly #onSecret: (values: readonly string[]) => void;
   readonly #now: () => number;
   #held: Promise<Held> | undefined;
@@ -67,7 +71,9 @@ class HeldCredential implements GateCredential {
     // On a copy: a request that is refused half-way is as it was.
     const made: OutgoingRequest = { ...request, headers: [...request.headers] };
     const swapped =
-      held.keys === undefined ? swapAll(made, this.#placeholder, held.secret) : new Set<number>();
+      held.keys === undefined
+        ? swapAll(made, this.#placeholder, held.secret, placesOf(this.#how))
+        : new Set<number>();
     await this.#add(made, held, swapped, body);
     this.#checkLeft(made);
     request.target = made.target;
@@ -82,8 +88,16 @@ class HeldCredential implements GateCredential {
     return `GateCredential(${this.name})`;
   }
 
+  /** Fetched once. A failure is remembered for a moment, so that a tool cannot make the source run without end. */
   #hold(): Promise<Held> {
-    this.#held ??= this.#fetch();
+    if (this.#failedMs !== undefined && this.#now() - this.#failedMs >= FETCH_AGAIN_MS) {
+      this.#held = undefined;
+      this.#failedMs = undefined;
+    }
+    this.#held ??= this.#fetch().catch((error: unknown) => {
+      this.#failedMs = this.#now();
+      throw error;
+    });
     return this.#held;
   }
 
@@ -175,4 +189,24 @@ function setParameter(request: OutgoingRequest, parameter: string, secret: strin
   const name = octetsOf(parameter);
   const others = pairs.filter((pair) => pair.name !== name);
   request.target = joinTarget(path, [...others, newPair(name, octetsOf(secret))]);
+}
+
+/** Where a tool may put the placeholder: a secret that stands anywhere else could be made to come back in any form. */
+function placesOf(
+  how: CredentialKind,
+): { readonly headers: readonly string[]; readonly query: boolean } | undefined {
+  switch (how.kind) {
+    case "bearer":
+    case "basic":
+      return { headers: ["authorization"], query: false };
+    case "header":
+      return { headers: ["authorization", how.header.toLowerCase()], query: false };
+    case "query":
+      return { headers: [], query: true };
+    case "sigv4":
+    case "placeholder":
+      return undefined;
+    default:
+      return how satisfies never;
+  }
 }

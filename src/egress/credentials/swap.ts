@@ -37,15 +37,25 @@ function swapQuery(target: string, placeholder: string, secret: string): string 
   return joinTarget(path, swapped);
 }
 
-/** Names of the headers in which the secret now stands. */
-export function swapAll(request: OutgoingRequest, placeholder: string, secret: string): ReadonlySet<number> {
+/**
+ * Puts the secret where its placeholder stands.
+ * @param where headers that may hold it, and whether values of the query may; unset: any
+ * @returns places of the headers in which the secret now stands
+ */
+export function swapAll(
+  request: OutgoingRequest,
+  placeholder: string,
+  secret: string,
+  where?: { readonly headers: readonly string[]; readonly query: boolean },
+): ReadonlySet<number> {
   const places = new Set<number>();
   for (const [at, [name, value]] of request.headers.entries()) {
+    if (where?.headers.includes(name.toLowerCase()) === false) continue;
     const swapped = swapHeader(value, placeholder, secret);
     if (swapped === value) continue;
     request.headers[at] = [name, swapped];
     places.add(at);
   }
-  request.target = swapQuery(request.target, placeholder, secret);
+  if (where?.query !== false) request.target = swapQuery(request.target, placeholder, secret);
   return places;
 }

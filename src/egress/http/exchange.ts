@@ -3,19 +3,23 @@ import {
   type IncomingMessage,
   request as requestOutside,
   type ServerResponse,
+  STATUS_CODES,
 } from "node:http";
 import type { Duplex, Readable } from "node:stream";
 import type { EgressFact } from "../../contract/network.ts";
 import { Refusal, type Visit } from "../visit.ts";
-import { answerHeaders, answerTrailers, secretsOf } from "./answer-head.ts";
+import { answerHeaders, answerTrailers, maskerOf } from "./answer-head.ts";
 import { answerTo, written } from "./await-outside.ts";
-import { judgeRequest, shownPath } from "./judge-request.ts";
-import { MaskStream, masked } from "./mask-stream.ts";
+import { type Forward, judgeRequest, shownPath } from "./judge-request.ts";
+import { MaskStream } from "./mask-stream.ts";
 import { bodyOf, countReceived, countSent, outgoing, type Tally, wholeBody } from "./outgoing.ts";
 import { watchHead } from "./placeholder-head.ts";
 import { respond } from "./respond.ts";
 import { type Upstream, UpstreamFailure } from "./upstream.ts";
 import { carryWebSocket } from "./websocket.ts";
+
+/** Interim answers (RFC 9110 15.2) to one request, of which a tool is told the first `100`. */
+export const INFORMATION_MAX = 16;
 
 /** One request, and where its answer goes. */
 export interface Asked {
@@ -95,7 +99,23 @@ async function carry(visit: Visit, upstream: Upstream, asked: Asked, tally: Tall
     if (request.headers.expect !== undefined) response.writeContinue();
     body = await wholeBody(visit, request, tally);
   }
-  const sent = await outgoing(visit, judged.forward, body);
+  try {
+    return await carryOut(visit, upstream, { ...asked, body }, judged.forward, tally);
+  } finally {
+    visit.bounds.letGo(body?.length ?? 0);
+  }
+}
+
+async function carryOut(
+  visit: Visit,
+  upstream: Upstream,
+  asked: Asked & { readonly body: Buffer | undefined },
+  forward: Forward,
+  tally: Tally,
+): Promise<Ended> {
+  const { request, upgrade, body } = asked;
+  const { method } = forward;
+  const sent = await outgoing(visit, forward, body);
   const outside = requestOutside({
     ...{ agent: upstream.agent, method, path: sent.target, headers: sent.headers.flat() },
     ...{ setDefaultHeaders: false, insecureHTTPParser: false },
@@ -122,7 +142,12 @@ async function carryAnswer(
   tally: Tally,
   body: Buffer | undefined,
 ): Promise<Ended> {
-  outside.on("continue", () => {
+  let informed = 0;
+  outside.on("information", () => {
+    informed += 1;
+    if (informed > INFORMATION_MAX) outside.destroy(new UpstreamFailure("its answer does not begin"));
+  });
+  outside.once("continue", () => {
     if (!response.headersSent && request.headers.expect !== undefined) response.writeContinue();
   });
   const answered = answerTo(outside);
@@ -165,11 +190,15 @@ async function receive(
   tally: Tally,
 ): Promise<void> {
   countReceived(visit, tally, answer.rawHeaders.join("").length);
-  const headers = answerHeaders(visit, answer);
-  const secrets = secretsOf(visit);
+  const masker = maskerOf(visit);
+  const headers = answerHeaders(answer, masker);
+  const status = answer.statusCode ?? 0;
+  if (status < 200 || status > 999)
+    throw new UpstreamFailure("its answer has no status that can be passed on");
   response.sendDate = false;
-  response.writeHead(answer.statusCode ?? 502, masked(answer.statusMessage ?? "", secrets), headers);
-  const source: Readable = secrets.length === 0 ? answer : answer.pipe(new MaskStream(secrets));
+  // Its own words for the status are no part of the protocol (RFC 9112 4), and may hold what Node does not send.
+  response.writeHead(status, STATUS_CODES[status] ?? "", headers);
+  const source: Readable = masker === undefined ? answer : answer.pipe(new MaskStream(masker));
   if (source !== answer) answer.once("error", (error) => source.destroy(error));
   answer.on("aborted", () => source.destroy(new UpstreamFailure("it broke off in the middle of its answer")));
   try {
@@ -183,7 +212,7 @@ async function receive(
     throw new UpstreamFailure("it broke off in the middle of its answer");
   }
   if (!answer.complete) throw new UpstreamFailure("it broke off in the middle of its answer");
-  const trailers = answerTrailers(visit, answer);
+  const trailers = answerTrailers(answer, masker);
   if (trailers.length > 0) response.addTrailers(trailers);
   await new Promise<void>((resolve) => {
     response.once("close", resolve).once("finish", resolve);

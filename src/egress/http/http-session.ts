@@ -108,7 +108,11 @@ export class HttpSession {
     this.#chain = this.#chain.then(async () => {
       if (!this.#ends && !this.#connection.destroyed) {
         begin?.();
-        this.#ends = !(await exchange(this.#visit, this.#upstream, asked));
+        // INVARIANT: the chain never rejects; what nobody foresaw ends this connection and nothing else.
+        this.#ends = !(await exchange(this.#visit, this.#upstream, asked).catch(() => {
+          this.#connection.destroy();
+          return false;
+        }));
         // Whatever the other end was promised: what comes after is not judged any more.
         if (this.#ends) this.#connection.end();
       }

@@ -7,6 +7,7 @@ import type { GateCredential } from "../credentials/credential.ts";
 import { Refusal, type Visit } from "../visit.ts";
 import { Authority } from "./authority.ts";
 import { openConnection } from "./open-connection.ts";
+import { outsideTrust } from "./upstream.ts";
 
 export const NAME = "api.test";
 
@@ -83,7 +84,7 @@ export async function openHttpDoor(
       credentials: [...credentials, ...(credential === undefined ? [] : [credential])],
     };
     visits.push(
-      openConnection(visit, { authority: own, upstreamAuthorities: [outside.pem] }).finally(() =>
+      openConnection(visit, { authority: own, outside: outsideTrust([outside.pem]) }).finally(() =>
         socket.destroy(),
       ),
     );

@@ -45,6 +45,20 @@ const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const TARGET = /^[\x21-\x7e]+$/;
 const LENGTH = /^[0-9]{1,15}$/;
 
+/** By these some frameworks take another path, method or host than the request's. */
+const OVERRIDES: ReadonlySet<string> = new Set([
+  "x-original-url",
+  "x-rewrite-url",
+  "x-http-method",
+  "x-http-method-override",
+  "x-method-override",
+]);
+/** What only a proxy says of a request; the gate does not (RFC 7239). */
+const OF_PROXIES = /^(?:forwarded|x-forwarded-.*|x-real-ip)$/;
+/** To CGI and its kin `_` in a header's name is `-`. */
+const JUDGED =
+  /^(?:host|content-length|content-type|transfer-encoding|connection|upgrade|authorization|cookie|expect)$/;
+
 /** RFC 9110 7.6.1: for this connection only, whether `Connection` names them or not. */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   "connection",
@@ -75,6 +89,8 @@ export function judgeRequest(head: RequestHead): Judgement {
   if (framing !== undefined) return { refused: framing };
   const upgrade = upgradeOf(headers, head.method);
   if (typeof upgrade === "object") return upgrade;
+  const overridden = whyOverridden(headers, head.rule);
+  if (overridden !== undefined) return { refused: overridden };
   const refused = whyNot(head, target, upgrade);
   if (refused !== undefined) return refused;
   return { forward: { method: head.method, target, headers: forwarded(headers, upgrade) }, upgrade };
@@ -182,6 +198,15 @@ function upgradeOf(headers: Headers, method: string): boolean | Refused {
   return true;
 }
 
+/** What is judged must be what the origin goes by. */
+function whyOverridden(headers: Headers, { http }: RequestHead["rule"]): string | undefined {
+  const folded = headers.find(([name]) => name.includes("_") && JUDGED.test(name.replaceAll("_", "-")));
+  if (folded !== undefined) return `the header \`${folded[0]}\` is another one to some servers`;
+  if (http === undefined) return undefined;
+  const override = headers.find(([name]) => OVERRIDES.has(name.replaceAll("_", "-")));
+  return override === undefined ? undefined : `the header \`${override[0]}\` asks for another path or method`;
+}
+
 /** Every path that an origin might read has to be one that a rule permits for this method. */
 function whyNot({ method, rule, name }: RequestHead, target: string, upgrade: boolean): Refused | undefined {
   const { http } = rule;
@@ -213,7 +238,7 @@ export function shownPath(target: string): string {
 
 function forwarded(headers: Headers, upgrade: boolean): [string, string][] {
   const kept = headers
-    .filter(([name]) => !HOP_BY_HOP.has(name))
+    .filter(([name]) => !HOP_BY_HOP.has(name) && !OF_PROXIES.test(name.replaceAll("_", "-")))
     .map(([name, value]): [string, string] => [name, value]);
   // RFC 9110 10.1.4: trailers are passed on.
   if (listOf(headers, "te").includes("trailers")) kept.push(["te", "trailers"], ["connection", "te"]);

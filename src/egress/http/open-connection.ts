@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import type { SecureContext } from "node:tls";
 import { AlertedRefusal, factOf, GONE, turnAway, whyOf } from "../pass-through.ts";
 import { reset } from "../reset.ts";
 import { Refusal, type Visit } from "../visit.ts";
@@ -10,8 +11,8 @@ import { Upstream } from "./upstream.ts";
 export interface Opening {
   /** Undefined where no rule opens TLS. */
   readonly authority: Authority | undefined;
-  /** PEM: whom a host's certificate may come from, beside the system's. */
-  readonly upstreamAuthorities: readonly string[];
+  /** Whom the gate trusts outside, see `outsideTrust`. */
+  readonly outside: () => SecureContext;
 }
 
 /**
@@ -32,7 +33,7 @@ export async function openConnection(visit: Visit, opening: Opening): Promise<vo
     if (error instanceof Refusal) return;
     throw error;
   }
-  const upstream = new Upstream(visit, opening.upstreamAuthorities);
+  const upstream = new Upstream(visit, opening.outside);
   const why = await new HttpSession(visit, upstream, connection).run();
   const { address } = upstream;
   visit.report({

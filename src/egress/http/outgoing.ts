@@ -44,7 +44,8 @@ export async function outgoing(
     headers = [...headers, ["content-length", "0"]];
   }
   if (credential?.masksResponses === true)
-    headers = [...without(headers, "accept-encoding"), ["accept-encoding", "identity"]];
+    // Whole and plain, so that it can be searched.
+    headers = [...without(headers, "accept-encoding", "range", "if-range"), ["accept-encoding", "identity"]];
   const request: OutgoingRequest = { method, target, headers: [...headers], host: hostOf(visit) };
   await credential?.attach(request, body);
   return request;
@@ -68,15 +69,21 @@ export async function* bodyOf(visit: Visit, request: IncomingMessage, tally: Tal
   }
 }
 
-/** @throws Refusal where it is longer than a body that is signed may be */
+/** Held in `bounds` until the caller lets it go. @throws Refusal where it is longer than a body that is signed may be */
 export async function wholeBody(visit: Visit, request: IncomingMessage, tally: Tally): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of bodyOf(visit, request, tally)) {
-    bytes += chunk.length;
-    if (bytes > SIGNED_BODY_BYTES_MAX)
-      throw new Refusal(`a body that is signed is longer than ${SIGNED_BODY_BYTES_MAX} bytes`);
-    chunks.push(chunk);
+  try {
+    for await (const chunk of bodyOf(visit, request, tally)) {
+      visit.bounds.hold(chunk.length);
+      bytes += chunk.length;
+      if (bytes > SIGNED_BODY_BYTES_MAX)
+        throw new Refusal(`a body that is signed is longer than ${SIGNED_BODY_BYTES_MAX} bytes`);
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    visit.bounds.letGo(bytes);
+    throw error;
   }
   return Buffer.concat(chunks);
 }

@@ -194,3 +194,16 @@ test("a pattern says what its regular expression says", () => {
 test("many stars take no longer than few", () => {
   assert.equal(fitsPath(`/${"a".repeat(16_000)}`, `/${"*a".repeat(1_000)}*b`), false);
 });
+
+for (const [target, hidden] of [
+  ["//evil/secret", "/secret"],
+  ["/\\evil/secret", "/secret"],
+  ["/%2fevil/secret", "/secret"],
+  ["/a/..%20/secret", "/secret"],
+  ["/secret.", "/secret"],
+  ["/secret%20", "/secret"],
+] as const)
+  test(`${target} is read as ${hidden} by some`, () => {
+    const found = readings(target);
+    assert.ok(!("refused" in found) && found.includes(hidden), JSON.stringify(found));
+  });

@@ -17,6 +17,10 @@ const STEPS: readonly ((text: Text) => Text)[] = [
   ({ path, decoded }) => ({ path: path.replace(/;[^/]*/g, ""), decoded }),
   ({ path, decoded }) => ({ path: path.replace(/\/{2,}/g, "/"), decoded }),
   ({ path, decoded }) => ({ path: withoutDots(path), decoded }),
+  // Joined to an address, `//host/path` is another host's path (RFC 3986 4.2); the path is what is left.
+  ({ path, decoded }) => ({ path: path.replace(/^\/\/[^/]*/, "") || "/", decoded }),
+  // Windows leaves blanks and dots at the end of a name out.
+  ({ path, decoded }) => ({ path: decoded ? path.split("/").map(withoutTail).join("/") : path, decoded }),
   // An encoded dot is one before anything else is decoded (RFC 3986 6.2.2.2), as for browsers.
   ({ path, decoded }) => ({ path: decoded ? path : path.replace(/%2e/gi, "."), decoded }),
   // Before it is split: an encoded separator is one.
@@ -38,7 +42,7 @@ export function readings(target: string): Readings {
   const raw = target.split("?", 1)[0] ?? "";
   const refused = target.includes("#") ? "the target has a fragment" : whyUnreadable(raw);
   if (refused !== undefined) return { refused };
-  if (PLAIN.test(raw)) return [raw];
+  if (PLAIN.test(raw) && !/\.(?:\/|$)/.test(raw)) return [raw];
   const seen = new Set<string>();
   const found = new Set<string>();
   const left: Text[] = [{ path: raw, decoded: false }];
@@ -84,6 +88,11 @@ function isEncodedTwice(rest: string): boolean {
 /** Encodes encoded separators once more, so that decoding leaves them encoded. */
 function keepEncoded(path: string): string {
   return path.replace(/%(?=2f|5c)/gi, "%25");
+}
+
+function withoutTail(segment: string): string {
+  const trimmed = segment.replace(/ +$/, "");
+  return /^\.*$/.test(trimmed) ? trimmed : trimmed.replace(/[. ]+$/, "");
 }
 
 /** RFC 3986 5.2.4. */

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import type { IncomingMessage, ServerResponse } from "node:http";
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** How long a tool that is refused may go on sending before it is cut off: it might not see the answer else. */
@@ -17,7 +17,8 @@ export async function respond(
     "content-length": body.length,
     connection: "close",
   };
-  response.writeHead(status, headers);
+  // With its phrase: one that the origin sent may be left in there.
+  response.writeHead(status, STATUS_CODES[status] ?? "", headers);
   const isRead = request.complete;
   if (request.method !== "HEAD") response.write(body);
   // What stands unread when it is closed makes the kernel send RST, which may overtake the answer.

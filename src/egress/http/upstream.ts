@@ -1,26 +1,39 @@
 import { Agent } from "node:http";
 import type { Socket } from "node:net";
-import { connect, getCACertificates } from "node:tls";
+import { connect, createSecureContext, getCACertificates, type SecureContext } from "node:tls";
 import { isHostName } from "../host-name.ts";
 import { Refusal, type Visit } from "../visit.ts";
 
 /** The outside could not be had: the tool is told 502. */
 export class UpstreamFailure extends Refusal {}
 
+/** Node's authorities, the system's and further ones. Made once: reading them takes tens of milliseconds. */
+export function outsideTrust(authorities: readonly string[]): () => SecureContext {
+  let context: SecureContext | undefined;
+  return () => {
+    context ??= createSecureContext({
+      ca: [...getCACertificates("bundled"), ...getCACertificates("system"), ...authorities],
+      minVersion: "TLSv1.2",
+    });
+    return context;
+  };
+}
+
 /** The way out of one connection: one connection at a time, kept for its next request. */
 export class Upstream {
   readonly agent: Agent;
   readonly #visit: Visit;
-  readonly #authorities: readonly string[];
+  readonly #trust: () => SecureContext;
   readonly #ended = new AbortController();
   #socket: Socket | undefined;
   #address: string | undefined;
   /** Of connections that were there before. */
   #moved = 0;
 
-  constructor(visit: Visit, authorities: readonly string[]) {
+  /** @param trust whom it trusts, see `outsideTrust` */
+  constructor(visit: Visit, trust: () => SecureContext) {
     this.#visit = visit;
-    this.#authorities = authorities;
+    this.#trust = trust;
     this.agent = new Agent({ keepAlive: true, maxSockets: 1, maxTotalSockets: 1, maxFreeSockets: 1 });
     this.agent.createConnection = (_options, callback) => {
       this.#connect().then(
@@ -62,7 +75,10 @@ export class Upstream {
     this.#moved = this.moved;
     this.#address = dialed.address;
     this.#socket = dialed.socket;
-    if (signal.aborted) dialed.socket.destroy();
+    if (signal.aborted) {
+      dialed.socket.destroy();
+      throw new UpstreamFailure("it was given up");
+    }
     if (visit.rule.protocol === "http") return dialed.socket.resume();
     const secure = await this.#secure(dialed.socket);
     this.#socket = secure;
@@ -77,9 +93,8 @@ export class Upstream {
       socket,
       ...(isHostName(name) ? { servername: name } : {}),
       host: name,
-      ca: [...getCACertificates("bundled"), ...getCACertificates("system"), ...this.#authorities],
+      secureContext: this.#trust(),
       ALPNProtocols: ["http/1.1"],
-      minVersion: "TLSv1.2",
       rejectUnauthorized: true,
     });
     const late = setTimeout(() => secure.destroy(new Error("late")), connectMs);

@@ -1,7 +1,7 @@
 import type { ClientRequest, IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { Refusal, type Visit } from "../visit.ts";
-import { answerHeaders } from "./answer-head.ts";
+import { answerHeaders, maskerOf } from "./answer-head.ts";
 import { answerTo, written } from "./await-outside.ts";
 import type { Asked } from "./exchange.ts";
 import { countReceived, countSent, type Tally } from "./outgoing.ts";
@@ -62,7 +62,13 @@ export async function carryWebSocket(
 }
 
 function headOf(visit: Visit, answer: IncomingMessage): string {
-  const headers = [...answerHeaders(visit, answer), "connection", "upgrade", "upgrade", "websocket"];
+  const headers = [
+    ...answerHeaders(answer, maskerOf(visit)),
+    "connection",
+    "upgrade",
+    "upgrade",
+    "websocket",
+  ];
   const lines = Array.from(
     { length: headers.length / 2 },
     (_, at) => `${headers[2 * at]}: ${headers[2 * at + 1]}\r\n`,

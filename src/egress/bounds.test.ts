@@ -1,0 +1,35 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Bounds } from "./bounds.ts";
+import { Refusal } from "./visit.ts";
+
+test("connections at a time, and ever", () => {
+  const bounds = new Bounds({ connections: 2, connectionsEver: 3 });
+  const leave = bounds.enter();
+  bounds.enter();
+  assert.throws(() => bounds.enter(), /2 connections at a time/);
+  leave();
+  leave();
+  bounds.enter();
+  assert.throws(() => bounds.enter(), Refusal);
+  const few = new Bounds({ connectionsEver: 1 });
+  few.enter()();
+  assert.throws(() => few.enter(), /more than 1 connections$/);
+});
+
+test("bytes each way, over all connections", () => {
+  const bounds = new Bounds({ bytesSent: 10, bytesReceived: 20 });
+  bounds.send(10);
+  assert.throws(() => bounds.send(1), /10 bytes sent/);
+  bounds.receive(20);
+  assert.throws(() => bounds.receive(1), /20 bytes received/);
+});
+
+test("bytes that are held, until they are let go", () => {
+  const bounds = new Bounds({ heldBytes: 10 });
+  bounds.hold(6);
+  assert.throws(() => bounds.hold(5), /10 bytes of bodies/);
+  bounds.hold(4);
+  bounds.letGo(6);
+  bounds.hold(6);
+});
