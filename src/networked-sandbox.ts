@@ -35,9 +35,9 @@ export class NetworkedSandbox implements Sandbox {
   }
 
   async release(capability: Capability, command: Command, options: ReleaseOptions = {}): Promise<Execution> {
-    const refused: EgressFact[] = [];
+    const denials = new Denials();
     this.#network.follow((fact) => {
-      if (fact.verdict === "refused") refused.push(fact);
+      denials.note(fact);
       options.onEgress?.(fact);
     });
     let execution: Execution;
@@ -47,7 +47,7 @@ export class NetworkedSandbox implements Sandbox {
       await this.#network.drain();
     }
     if (execution.outcome === "unstarted") return execution;
-    return { ...execution, denials: [...execution.denials, ...egressDenials(refused)] };
+    return { ...execution, denials: [...execution.denials, ...denials.all] };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -60,15 +60,21 @@ export class NetworkedSandbox implements Sandbox {
 }
 
 /** Each thing once, however often it was tried, with the rule that would have let it through where one could. */
-function egressDenials(refused: readonly EgressFact[]): readonly Denial[] {
-  const denials = new Map<string, Denial>();
-  for (const fact of refused) {
-    const { name, port, why = "", request, kind } = fact;
+class Denials {
+  readonly #seen = new Map<string, Denial>();
+
+  note({ verdict, name, port, why = "", request, kind, ...rest }: EgressFact): void {
+    if (verdict !== "refused" || this.#seen.size >= EGRESS_DENIALS_MAX) return;
     const place = name === "" ? "an address or a port" : port === null ? name : `${name}:${port}`;
     const what = request === undefined ? place : `${request.method} ${place}${request.path}`;
+    const key = `${what}\n${why}`;
+    if (this.#seen.has(key)) return;
+    const fact = { verdict, name, port, why, kind, ...rest, ...(request === undefined ? {} : { request }) };
     const remedy = kind === "connection" || kind === "attempts" ? {} : { remedy: ruleFor(fact) };
-    denials.set(`${what}\n${why}`, { kind: "egress", what, why, ...remedy });
-    if (denials.size >= EGRESS_DENIALS_MAX) break;
+    this.#seen.set(key, { kind: "egress", what, why, ...remedy });
   }
-  return [...denials.values()];
+
+  get all(): readonly Denial[] {
+    return [...this.#seen.values()];
+  }
 }

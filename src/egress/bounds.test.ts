@@ -33,3 +33,13 @@ test("bytes that are held, until they are let go", () => {
   bounds.letGo(6);
   bounds.hold(6);
 });
+
+test("names asked for, and a sandbox that has had all its connections", () => {
+  const bounds = new Bounds({ questionsEver: 2, connectionsEver: 1 });
+  bounds.ask();
+  bounds.ask();
+  assert.throws(() => bounds.ask(), /more than 2 names were asked for/);
+  assert.equal(bounds.isSpent, false);
+  bounds.enter();
+  assert.equal(bounds.isSpent, true);
+});

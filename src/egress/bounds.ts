@@ -6,6 +6,8 @@ export interface BoundsMax {
   readonly connections: number;
   /** In a sandbox's whole life. */
   readonly connectionsEver: number;
+  /** Names asked for, in a sandbox's whole life. */
+  readonly questionsEver: number;
   /** Over all connections: from the tool, and to it. */
   readonly bytesSent: number;
   readonly bytesReceived: number;
@@ -24,6 +26,7 @@ const GIB = 1024 ** 3;
 export const BOUNDS: BoundsMax = {
   connections: 128,
   connectionsEver: 16_384,
+  questionsEver: 65_536,
   bytesSent: 4 * GIB,
   bytesReceived: 16 * GIB,
   heldBytes: GIB / 16,
@@ -40,9 +43,22 @@ export class Bounds {
   #sent = 0;
   #received = 0;
   #held = 0;
+  #asked = 0;
 
   constructor(max: Partial<BoundsMax> = {}) {
     this.max = { ...BOUNDS, ...max };
+  }
+
+  /** No connection is taken any more: what comes costs no more than the kernel's refusal. */
+  get isSpent(): boolean {
+    return this.#ever >= this.max.connectionsEver;
+  }
+
+  /** @throws Refusal once there are too many; from then on nothing is answered. */
+  ask(): void {
+    this.#asked += 1;
+    if (this.#asked > this.max.questionsEver)
+      throw new Refusal(`more than ${this.max.questionsEver} names were asked for`);
   }
 
   /** @returns what gives the place back. @throws Refusal where there is none. */

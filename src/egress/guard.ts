@@ -187,7 +187,14 @@ function namespaceOf(pid: number, pending: Pending, dns: DatagramSocket, end: ()
 /** Does not wait for connections: who made them ends them. */
 async function closeSockets({ servers, dns }: Pending): Promise<void> {
   for (const server of servers.values()) server.close();
-  if (dns !== undefined) await new Promise<void>((done) => dns.close(done));
+  // Closed already, where too much was asked of it.
+  await new Promise<void>((done) => {
+    try {
+      dns === undefined ? done() : dns.close(done);
+    } catch {
+      done();
+    }
+  });
 }
 
 /** The kernel has been queueing its connections since it was made. */

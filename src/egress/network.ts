@@ -57,16 +57,13 @@ export class SandboxNetwork implements AsyncDisposable {
 
   constructor(parts: NetworkParts) {
     this.#parts = parts;
-    const { space, table, resolver } = parts;
+    const { space, resolver } = parts;
     this.#resolver = new AheadResolver(resolver);
     this.#attempts = readAttempts(space.pid);
     for (const [at, server] of space.servers) this.#serve(server, at);
     this.#on(space.dns, "error", () => {}); // a reply that nobody waits for
     this.#on(space.dns, "message", (query: Buffer, { address, port }: RemoteInfo) => {
-      const reply = answer(query, table, {
-        onRefused: (name, why) => this.#tell(refusedName(name, why)),
-        onAllowed: (name) => this.#resolver.ahead(name, this.#gone.signal),
-      });
+      const reply = this.#answer(query);
       if (reply !== undefined) space.dns.send(reply, port, address, () => {});
     });
     void space.ended.then(() => {
@@ -132,6 +129,22 @@ export class SandboxNetwork implements AsyncDisposable {
     await this.#parts.giveBack(this.#parts.space);
   }
 
+  #answer(query: Buffer): Uint8Array | undefined {
+    const { table, space } = this.#parts;
+    try {
+      this.#bounds.ask();
+    } catch (error) {
+      // Its socket goes, so that a flood costs the kernel something and the gate nothing.
+      space.dns.close();
+      this.#tell(refusedName("", whyOf(error)));
+      return undefined;
+    }
+    return answer(query, table, {
+      onRefused: (name, why) => this.#tell(refusedName(name, why)),
+      onAllowed: (name) => this.#resolver.ahead(name, this.#gone.signal),
+    });
+  }
+
   #tellAttempts({ unroutable, unheard }: Attempts): void {
     const [roads, ports] = [unroutable - this.#attempts.unroutable, unheard - this.#attempts.unheard];
     if (roads > 0) this.#tell(refusedAttempts(`${times(roads)} at an address that no rule reaches`));
@@ -177,6 +190,7 @@ export class SandboxNetwork implements AsyncDisposable {
       await this.#carry(this.#visit(socket, rule, { name, port, report }));
       if (!reported) throw new Error("a connection ended without a word");
     } catch (error) {
+      if (this.#bounds.isSpent) for (const server of this.#parts.space.servers.values()) server.close();
       reset(socket);
       if (!reported) report(refusedConnection({ name, port, startedMs }, whyOf(error)));
     } finally {
