@@ -46,7 +46,10 @@ fi
 if [ "$job" = test ] || [ "$job" = ok ]; then
   need curl curl
   need redis-server redis-server
-  need psql postgresql
+  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+  need psql postgresql-client
+  need ip iproute2
+  need openssl openssl
   [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
   need ssh openssh-client
   [ -e /usr/lib/python3/dist-packages/requests ] || missing="$missing python3-requests"

@@ -3,6 +3,8 @@ import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { parseManifest } from "../src/catalog/manifest.ts";
+import { parseCredentials } from "../src/config/credentials.ts";
 import { ERRORS } from "../src/contract/errors.ts";
 import { openGate } from "../src/open-gate.ts";
 import { parityTable } from "../src/sandbox/drivers/parity.ts";
@@ -79,4 +81,20 @@ test("docs/drivers.md says what the drivers' own flags say", () => {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+});
+
+test("the rules and the credentials of docs/egress.md are read as they stand", () => {
+  const text = readFileSync(join(ROOT, "docs/egress.md"), "utf8");
+  const [network = "", credentials = ""] = [...text.matchAll(/(?<=```yaml\n)[^`]+/g)].map(([block]) => block);
+  const manifest = `name: a.b
+description: d
+tier: medium
+input: { type: object, additionalProperties: false }
+run: { command: [x] }
+sandbox:
+${network.replace(/^(?=.)/gm, "  ")}`;
+  const rules = parseManifest(manifest, "egress.md").sandbox.network;
+  assert.equal(rules.mode === "names" && rules.allow.length, 4);
+  const known = parseCredentials(credentials.replace(/ #.*$/gm, ""), "egress.md");
+  assert.deepEqual([...known.keys()], ["github-read"]);
 });

@@ -61,6 +61,7 @@ describe("a credential that only the gate holds", { skip }, () => {
     https = stack.use(
       await startHttps(authority, (request, response) => {
         given.push(JSON.stringify([request.method, request.url, request.headers]));
+        request.on("data", (chunk: Buffer) => void given.push(chunk.toString("latin1")));
         response.end(JSON.stringify(request.headers));
       }),
     );
@@ -140,14 +141,18 @@ describe("a credential that only the gate holds", { skip }, () => {
 
   test("its placeholder goes nowhere else, however it is put", async () => {
     const result = await ask(`
+print(T)
 ask("b.test", headers={"X-Token": T})
 ask("b.test", "/x?t=" + urllib.parse.quote(T))
 ask("b.test", "/" + T)
 ask("b.test", data=T.encode())
 ask("b.test", data=base64.b64encode(b"x" + T.encode()))
 ask("b.test", headers={"Authorization": "Basic " + base64.b64encode(b"user:" + T.encode()).decode()})`);
-    assert.deepEqual(given, [], "nothing arrived");
-    const lines = result.stdout.trim().split("\n");
+    const [placeholder = "?", ...lines] = result.stdout.trim().split("\n");
+    // The head of a request may be on its way before its body is looked at.
+    const encoded = Buffer.from(`x${placeholder}`).toString("base64").slice(2, -4);
+    const arrived = given.join("\n");
+    assert.ok(!arrived.includes(placeholder) && !arrived.includes(encoded), arrived);
     assert.equal(lines.length, 6);
     for (const line of lines) assert.match(line, /^HTTP 403|^no /);
     assert.ok(result.denials.length >= 1);
