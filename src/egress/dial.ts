@@ -1,4 +1,5 @@
 import { connect, isIP, isIPv6, type OnReadOpts, type Socket, SocketAddress } from "node:net";
+import { networkInterfaces } from "node:os";
 import type { NetworkRule } from "../contract/network.ts";
 import type { Resolver } from "./resolver.ts";
 import { mayReach, whyNotPublic } from "./special-addresses.ts";
@@ -8,6 +9,8 @@ import { type Dialed, Refusal } from "./visit.ts";
 const ATTEMPT_DELAY_MS = 250;
 /** Of one name that are tried: nobody waits for more, and an answer may hold thousands. */
 export const ADDRESSES_TRIED_MAX = 16;
+
+const OWN = "an address of this host";
 
 export interface DialOptions {
   /** Lower case; an address where the rule names one. */
@@ -40,6 +43,11 @@ export async function dial(options: DialOptions): Promise<Dialed> {
     socket.destroy();
     throw new Refusal(`${name} was connected to another address than the one that was checked`);
   }
+  // What is routed to this host without being an interface's: the kernel answers from the address that was asked.
+  if (rule.allowPrivate !== true && socket.localAddress === address) {
+    socket.destroy();
+    throw new Refusal(`${name} stands for ${address}, which is ${OWN}`);
+  }
   return { socket, address };
 }
 
@@ -48,11 +56,19 @@ export async function dial(options: DialOptions): Promise<Dialed> {
  * no honest public name has it; whoever needs it says `allowPrivate`.
  */
 function check(name: string, addresses: readonly string[], allowPrivate: boolean): void {
-  const bad = addresses.find((address) => !mayReach(address, allowPrivate));
-  if (bad === undefined && addresses.length > 0) return;
-  if (bad === undefined) throw new Refusal(`${name} has no address`);
-  const why = `${bad}, which is ${whyNotPublic(bad)}`;
-  throw new Refusal(name === bad ? `a rule may not lead to ${why}` : `${name} stands for ${why}`);
+  if (addresses.length === 0) throw new Refusal(`${name} has no address`);
+  const own = allowPrivate ? new Set<string>() : ownAddresses();
+  for (const address of addresses) {
+    if (mayReach(address, allowPrivate) && !own.has(asWritten(address))) continue;
+    const why = `${address}, which is ${whyNotPublic(address) ?? OWN}`;
+    throw new Refusal(name === address ? `a rule may not lead to ${why}` : `${name} stands for ${why}`);
+  }
+}
+
+/** Of this host's interfaces, public ones too: its services are as near as those on loopback. Asked anew, they change. */
+function ownAddresses(): ReadonlySet<string> {
+  const interfaces = Object.values(networkInterfaces()).flatMap((one) => one ?? []);
+  return new Set(interfaces.map(({ address }) => asWritten(address)));
 }
 
 /** As a socket writes where it is connected to. */

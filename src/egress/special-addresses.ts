@@ -48,6 +48,8 @@ export const SPECIAL_BLOCKS: readonly Block[] = [
   never("fd20:ce::254/128", "the metadata service of a cloud (Google)"),
   never("fd00:c1::a9fe:a9fe/128", "the metadata service of a cloud (Oracle)"),
   never("fd00:42::42/128", "the metadata service of a cloud (Scaleway)"),
+  never("fd00:a9fe:a9fe::1/128", "the metadata service of a cloud (Akamai)"),
+  never("fd00:100::100:200/128", "the metadata service of a cloud (Alibaba)"),
   never("fe80::a9fe:a9fe/128", "the metadata service of a cloud (OpenStack)"),
 
   // IANA IPv4 Special-Purpose Address Registry.
