@@ -12,8 +12,9 @@
  *     ID end                  ends it: what is not held by a socket or a process in there is gone
  *
  * Answers on the channel, each a line of JSON. A socket comes in the form in which Node hands sockets over
- * (lib/internal/child_process.js, `NODE_HANDLE`), with {id, at}; then {id, pid}: PID keeps the namespaces. {id, failed,
- * errno} where it could not be made. src/egress/guard.ts is the other side.
+ * (lib/internal/child_process.js, `NODE_HANDLE`), with {id, at}; then {id, pid, net}: PID keeps the namespaces, and net is
+ * what the network's is called (namespaces(7)). {id, failed, errno} where it could not be made, {id, ended} when PID is
+ * gone. src/egress/guard.ts is the other side.
  *
  * A user namespace of the sandbox's own user owns the network, so that user may join it without being root; a sandbox
  * is in another one below, and has no right here. Keepers die with this process, and it ends with its descriptors.
@@ -41,6 +42,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { REQUESTS = 0, CHANNEL = 3, REQUEST_BYTES_MAX = 1 << 18, WORDS_MAX = 8192, KEEPERS_MAX = 1024, BACKLOG = 511 };
@@ -69,7 +71,12 @@ static void send_line(const char *line, size_t length, int fd) {
   }
   while (part.iov_len > 0) {
     ssize_t sent = sendmsg(CHANNEL, &message, MSG_NOSIGNAL);
-    if (sent < 0 && (errno == EINTR || errno == ENOBUFS)) continue;
+    if (sent < 0 && errno == EINTR) continue;
+    /* Too much is under way to the gateway, who takes it in its own time (unix(7)); poll(2) does not tell. */
+    if (sent < 0 && (errno == ENOBUFS || errno == ENOMEM || errno == ETOOMANYREFS)) {
+      nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+      continue;
+    }
     if (sent < 0 && errno == EAGAIN) {
       struct pollfd channel = {.fd = CHANNEL, .events = POLLOUT};
       poll(&channel, 1, -1);
@@ -237,7 +244,9 @@ __attribute__((noreturn)) static void keep(char **words, pid_t maker) {
       default: errno = EINVAL; fail(id, "word");
     }
   }
-  answer(-1, "{\"id\":\"%s\",\"pid\":%d}\n", id, getpid());
+  char net[WORD_CHARS_MAX] = "";
+  if (readlink("/proc/self/ns/net", net, sizeof net - 1) < 0) fail(id, "/proc/self/ns/net");
+  answer(-1, "{\"id\":\"%s\",\"pid\":%d,\"net\":\"%s\"}\n", id, getpid(), net);
   close_range(0, ~0U, 0);
   for (;;) pause();
 }

@@ -365,8 +365,11 @@ static void step_back(const char *uid, const char *gid) {
 
 /* Its number is one that nothing else has. */
 static void open_as(const char *fd, const char *path) {
-  int opened = open(path, O_RDONLY | O_CLOEXEC);
-  if (opened < 0 || dup2(opened, (int)number(fd)) < 0) fail("file", path);
+  int opened = open(path, O_RDONLY | O_CLOEXEC), wanted = (int)number(fd);
+  if (opened < 0) fail("file", path);
+  /* Else dup2(2) does nothing, and it would be closed with the next program. */
+  if (opened == wanted && fcntl(opened, F_SETFD, 0) == 0) return;
+  if (dup2(opened, wanted) < 0) fail("file", path);
   close(opened);
 }
 

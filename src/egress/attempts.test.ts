@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readlinkSync } from "node:fs";
 import { test } from "node:test";
 import { NO_ATTEMPTS, readAttempts } from "./attempts.ts";
 import { GUARD_PROGRAM, startGuard } from "./guard.fixture.ts";
@@ -19,13 +19,22 @@ test("the kernel counts what never comes to the gate", options, async () => {
     ];
     spawnSync(program, words, { stdio: "ignore" });
   };
-  assert.deepEqual(readAttempts(space.pid), NO_ATTEMPTS);
+  assert.deepEqual(readAttempts(space), NO_ATTEMPTS);
   inside("cat < /dev/tcp/192.0.2.1/80; echo x > /dev/udp/192.0.2.1/53; cat < /dev/tcp/2001:db8::1/80");
-  assert.deepEqual(readAttempts(space.pid), { unroutable: 3, unheard: 0 });
+  assert.deepEqual(readAttempts(space), { unroutable: 3, unheard: 0 });
   inside("cat < /dev/tcp/198.18.0.2/80; cat < /dev/tcp/198.18.9.9/443; echo x > /dev/udp/198.18.0.2/443");
-  assert.deepEqual(readAttempts(space.pid), { unroutable: 3, unheard: 3 });
+  assert.deepEqual(readAttempts(space), { unroutable: 3, unheard: 3 });
 });
 
 test("of a namespace that is gone nothing is known", () => {
-  assert.deepEqual(readAttempts(2 ** 22 + 1), NO_ATTEMPTS);
+  assert.deepEqual(readAttempts({ pid: 2 ** 22 + 1, identity: "net:[1]" }), NO_ATTEMPTS);
+});
+
+test("where its keeper's number is another's, nothing of that one is told", options, async () => {
+  assert.notDeepEqual(
+    readAttempts({ pid: process.pid, identity: readlinkSync("/proc/self/ns/net") }),
+    NO_ATTEMPTS,
+    "a host has refused something",
+  );
+  assert.deepEqual(readAttempts({ pid: process.pid, identity: "net:[1]" }), NO_ATTEMPTS);
 });

@@ -1,4 +1,5 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
+import type { GuardedNamespace } from "./guard.ts";
 
 /** What a namespace's kernel counted of attempts that never came to the gate. */
 export interface Attempts {
@@ -12,10 +13,9 @@ export const NO_ATTEMPTS: Attempts = { unroutable: 0, unheard: 0 };
 
 /**
  * Reads proc_net(5): `snmp` is pairs of lines, names and values, `snmp6` a line each (RFC 4293, 4022, 4113).
- * @param pid of a process in the namespace
- * @returns zeros where it is gone
+ * @returns zeros where its keeper is gone
  */
-export function readAttempts(pid: number): Attempts {
+export function readAttempts({ pid, identity }: Pick<GuardedNamespace, "pid" | "identity">): Attempts {
   const counters = new Map<string, number>();
   try {
     const lines = readFileSync(`/proc/${pid}/net/snmp`, "utf8").trim().split("\n");
@@ -27,6 +27,7 @@ export function readAttempts(pid: number): Attempts {
       const [name = "", value] = line.split(/\s+/);
       counters.set(name, Number(value));
     }
+    if (readlinkSync(`/proc/${pid}/ns/net`) !== identity) return NO_ATTEMPTS;
   } catch {
     return NO_ATTEMPTS;
   }

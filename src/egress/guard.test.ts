@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { GateError } from "../contract/errors.ts";
@@ -16,10 +26,10 @@ const NAMES = [
 /** Runs bash in the namespaces, as somebody who may join them and has no right there afterwards. */
 async function inside(space: GuardedNamespace, script: string): Promise<string> {
   const stepBack = ["/usr/bin/setpriv", "--reuid", "65533", "--regid", "65533", "--clear-groups", "--"];
-  const join = ["/usr/bin/nsenter", `--user=${space.userNamespace}`, `--net=${space.netNamespace}`];
+  const enter = ["/usr/bin/nsenter", `--user=${space.userNamespace}`, `--net=${space.netNamespace}`];
   const [program = "", ...words] = [
     ...(process.geteuid?.() === 0 ? stepBack : []),
-    ...[...join, "--preserve-credentials", "--", "/usr/bin/bash", "-c", script],
+    ...[...enter, "--preserve-credentials", "--", "/usr/bin/bash", "-c", script],
   ];
   const child = spawn(program, words, {
     stdio: ["ignore", "pipe", "pipe"],
@@ -98,6 +108,7 @@ test("it is the sandbox's user's, in a network of its own", options, async () =>
   await using guard = startGuard();
   await using space = await guard.make([]);
   assert.notEqual(readlinkSync(space.netNamespace), readlinkSync("/proc/self/ns/net"));
+  assert.equal(space.identity, readlinkSync(space.netNamespace));
   const pid = /\d+/.exec(space.netNamespace)?.[0];
   const uid = process.geteuid?.() === 0 ? 65_533 : process.geteuid?.();
   const map = readFileSync(`/proc/${pid}/uid_map`, "utf8").trim().split(/\s+/).map(Number);
@@ -162,6 +173,75 @@ test("what cannot be made is an error with the kernel's reason, and leaves nothi
   await assert.rejects(guard.make([{ address: "198.18.0.256", port: 1 }]), /address: EINVAL/);
   await using next = await guard.make(NAMES);
   assert.equal(next.servers.size, 2);
+});
+
+/** Stands in for the guard: port 1 is never answered, any other cannot be made. It tells its pid, and who it ended. */
+function fakeGuard(folder: string): string {
+  const program = `${folder}/guard`;
+  const source = `#!${process.execPath}
+    const ended = [];
+    process.stdin.on("data", (chunk) => {
+      for (const request of String(chunk).split("\\0\\0").filter((one) => one !== "")) {
+        const [id, ...words] = request.split("\\0");
+        if (words[0] === "end") ended.push(id);
+        else if (!words.some((word) => word.endsWith(":1")))
+          process.send({ id, failed: \`fork \${process.pid} \${ended.length}\`, errno: 11 });
+      }
+    }).on("end", () => process.exit());`;
+  writeFileSync(program, source, { mode: 0o755 });
+  return program;
+}
+
+const madeBy = async (guard: Guard, port: number): Promise<string> =>
+  await guard.make([{ address: "198.18.0.2", port }]).then(
+    () => assert.fail("it was made"),
+    (error: Error) => error.message.replace("the sandbox's network could not be made: ", ""),
+  );
+
+test("one that takes too long is ended, and a guard that says nothing is replaced", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "callgate-guard-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  await using guard = new Guard({ program: fakeGuard(folder), makeMsMax: 2_000 });
+  const slow = madeBy(guard, 1);
+  const first = await madeBy(guard, 2);
+  assert.match(first, /^fork \d+ 0: EAGAIN$/);
+  const pid = first.split(" ")[1];
+  assert.equal(await slow, "it takes more than 2000 ms");
+  // Both were ended: the one that failed, and the one that was given up.
+  assert.equal(await madeBy(guard, 2), `fork ${pid} 2: EAGAIN`);
+  assert.equal(await madeBy(guard, 1), "it takes more than 2000 ms");
+  const next = await madeBy(guard, 2);
+  assert.match(next, /^fork \d+ 0: EAGAIN$/);
+  assert.notEqual(next, first);
+});
+
+test("what could not be made keeps nobody from ending", (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "callgate-guard-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const script = `const { Guard } = await import(${JSON.stringify(`${import.meta.dirname}/guard.ts`)});
+    await new Guard({ program: ${JSON.stringify(fakeGuard(folder))} }).make([]).catch(({ message }) => console.log(message));`;
+  const words = ["--disable-warning=ExperimentalWarning", "--input-type=module", "-e", script];
+  const { status, stdout, stderr } = spawnSync(process.execPath, words, {
+    encoding: "utf8",
+    timeout: 20_000,
+  });
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, /fork \d+ 0: EAGAIN/);
+});
+
+test("more sockets than may be under way at a time arrive all the same", options, async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "callgate-guard-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const program = `${folder}/guard`;
+  writeFileSync(program, `#!/bin/sh\nulimit -n 24\nexec ${GUARD_PROGRAM}\n`, { mode: 0o755 });
+  const user = process.geteuid?.() === 0 ? { user: { uid: 65_533, gid: 65_533 } } : {};
+  await using guard = new Guard({ program, ...user });
+  const many = Array.from({ length: 200 }, (_, index) => ({ address: "198.18.0.2", port: 1_000 + index }));
+  const making = guard.make(many);
+  // Nobody takes them meanwhile (unix(7), ETOOMANYREFS).
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
+  await using space = await making;
+  assert.equal(space.servers.size, 200);
 });
 
 test("root owns no sandbox's network", options, async () => {

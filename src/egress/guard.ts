@@ -10,7 +10,7 @@ export const INSIDE_BLOCK = "198.18.0.0/15";
 /** Of the resolver, in every sandbox. */
 export const RESOLVER_ADDRESS = "198.18.0.1";
 const DNS_PORT = 53;
-/** How long a namespace may take before it counts as broken. */
+/** How long a namespace may take: what is slower is refused, and ended. */
 const MAKE_MS_MAX = 5_000;
 /** Nobody else on the channel can guess one. */
 const ID_BYTES = 16;
@@ -29,8 +29,13 @@ export interface GuardedNamespace extends AsyncDisposable {
   /** Paths for setns(2), valid until it is closed. */
   readonly userNamespace: string;
   readonly netNamespace: string;
-  /** A process in it, which keeps it. */
+  /**
+   * A process in it, which keeps it. Once it has ended another may have its number: whoever reads below `/proc/PID`
+   * compares `identity` afterwards.
+   */
   readonly pid: number;
+  /** What its network is called, `net:[INODE]` (namespaces(7)): nobody else's while a socket of it is open. */
+  readonly identity: string;
   /** By `address:port`, listening. Their sockets are `allowHalfOpen` and paused. */
   readonly servers: ReadonlyMap<string, Server>;
   /** UDP, port 53 of the resolver's address. */
@@ -44,17 +49,25 @@ export interface GuardOptions {
   readonly program: string;
   /** Whose namespaces they are: the sandbox's user. Unset: this process's. */
   readonly user?: { readonly uid: number; readonly gid: number };
+  /** Unset: `MAKE_MS_MAX`. */
+  readonly makeMsMax?: number;
 }
 
 /** What is known of one namespace while it is made, and as long as it is there. */
 interface Pending {
-  readonly made: PromiseWithResolvers<number>;
+  readonly made: PromiseWithResolvers<Kept>;
   readonly ended: PromiseWithResolvers<void>;
   readonly servers: Map<string, Server>;
   dns: DatagramSocket | undefined;
 }
 
-type Answer = Readonly<Record<"id" | "at" | "failed", string | undefined>> & {
+/** Who keeps a namespace, and what it is called. */
+interface Kept {
+  readonly pid: number;
+  readonly identity: string;
+}
+
+type Answer = Readonly<Record<"id" | "at" | "failed" | "net", string | undefined>> & {
   readonly pid?: number;
   readonly errno?: number;
   readonly ended?: true;
@@ -65,6 +78,8 @@ export class Guard implements AsyncDisposable {
   readonly #options: GuardOptions;
   readonly #pending = new Map<string, Pending>();
   #child: ChildProcess | undefined;
+  /** Answers so far: a guard that says nothing while others wait for it is broken. */
+  #heard = 0;
 
   constructor(options: GuardOptions) {
     this.#options = options;
@@ -84,7 +99,7 @@ export class Guard implements AsyncDisposable {
       dns: undefined,
     };
     this.#pending.set(id, pending);
-    const { user } = this.#options;
+    const { user, makeMsMax = MAKE_MS_MAX } = this.#options;
     const identity = user === undefined ? ["-", "-"] : [`${user.uid}`, `${user.gid}`];
     const blocks = [INSIDE_BLOCK, ...literals.map((address) => `${address}/32`)];
     hold(child, true);
@@ -92,16 +107,21 @@ export class Guard implements AsyncDisposable {
       ...[id, ...identity, ...blocks.map((block) => `r${block}`), `u${RESOLVER_ADDRESS}:${DNS_PORT}`],
       ...listening.map(({ address, port }) => `t${address}:${port}`),
     ]);
+    const heardBefore = this.#heard;
     const late = setTimeout(() => {
-      pending.made.reject(failure("it takes too long"));
+      pending.made.reject(failure(`it takes more than ${makeMsMax} ms`));
+      if (this.#heard !== heardBefore) return;
       child.kill("SIGKILL");
-    }, MAKE_MS_MAX);
+      this.#lost(child, "the guard says nothing");
+    }, makeMsMax);
     try {
-      const pid = await pending.made.promise;
+      const kept = await pending.made.promise;
       if (pending.dns === undefined || pending.servers.size !== listening.length)
         throw failure("sockets of it are missing");
-      return namespaceOf(pid, pending, pending.dns, () => ask(child, [id, "end"]));
+      return namespaceOf(kept, pending, pending.dns, () => ask(child, [id, "end"]));
     } catch (error) {
+      // What still comes for it is closed as it comes.
+      this.#pending.delete(id);
       await closeSockets(pending);
       ask(child, [id, "end"]);
       throw error;
@@ -140,7 +160,8 @@ export class Guard implements AsyncDisposable {
     return child;
   }
 
-  #answered({ id = "", at = "", failed, errno, pid, ended }: Answer, handle: unknown): void {
+  #answered({ id = "", at = "", failed, errno, pid, net, ended }: Answer, handle: unknown): void {
+    this.#heard += 1;
     const pending = this.#pending.get(id);
     if (pending === undefined) return void closeHandle(handle);
     if (failed !== undefined) pending.made.reject(failure(`${failed}: ${errnoName(errno)}`));
@@ -148,7 +169,7 @@ export class Guard implements AsyncDisposable {
       this.#pending.delete(id);
       pending.made.reject(failure("its keeper ended"));
       pending.ended.resolve();
-    } else if (pid !== undefined) pending.made.resolve(pid);
+    } else if (pid !== undefined) pending.made.resolve({ pid, identity: net ?? "" });
     else if (isDatagramSocket(handle)) pending.dns = handle.unref();
     else pending.servers.set(at, serverOn(handle));
   }
@@ -166,12 +187,18 @@ export class Guard implements AsyncDisposable {
   }
 }
 
-function namespaceOf(pid: number, pending: Pending, dns: DatagramSocket, end: () => void): GuardedNamespace {
+function namespaceOf(
+  { pid, identity }: Kept,
+  pending: Pending,
+  dns: DatagramSocket,
+  end: () => void,
+): GuardedNamespace {
   let isOpen = true;
   return {
     userNamespace: `/proc/${pid}/ns/user`,
     netNamespace: `/proc/${pid}/ns/net`,
     pid,
+    identity,
     servers: pending.servers,
     dns,
     ended: pending.ended.promise,

@@ -84,6 +84,17 @@ test("one whose keeper has ended is not handed out", options, async () => {
   assert.equal(isClean(space), false);
 });
 
+test("one whose keeper's number is another's is not kept, however clean that one is", options, async () => {
+  await using guard = startGuard();
+  await using kept = new KeptNamespaces();
+  await using other = await guard.make(NAMES);
+  const space = await guard.make(NAMES);
+  const mistaken = { ...space, pid: other.pid };
+  assert.equal(isClean(mistaken), false);
+  await kept.giveBack("ada", mistaken);
+  assert.equal(kept.take("ada"), undefined);
+});
+
 test("there are no more than there may be, and none after the end", options, async () => {
   await using guard = startGuard();
   const kept = new KeptNamespaces();

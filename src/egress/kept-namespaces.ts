@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
 import type { GuardedNamespace } from "./guard.ts";
 
 /** How many namespaces are kept for further sandboxes. Each is a small process and a socket per listener. */
@@ -39,7 +39,7 @@ export class KeptNamespaces implements AsyncDisposable {
 }
 
 /** Whether the sockets in it are the gate's listeners and its resolver's, and no others (proc_net(5), `sockstat`). */
-export function isClean({ pid, servers }: GuardedNamespace): boolean {
+export function isClean({ pid, identity, servers }: GuardedNamespace): boolean {
   const counts = new Map<string, number>();
   try {
     for (const name of ["sockstat", "sockstat6"])
@@ -47,6 +47,7 @@ export function isClean({ pid, servers }: GuardedNamespace): boolean {
         const [, protocol, count] = /^(\w+): inuse (\d+)/.exec(line) ?? [];
         if (protocol !== undefined) counts.set(protocol, Number(count));
       }
+    if (readlinkSync(`/proc/${pid}/ns/net`) !== identity) return false;
   } catch {
     return false; // its keeper is gone
   }

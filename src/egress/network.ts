@@ -59,7 +59,7 @@ export class SandboxNetwork implements AsyncDisposable {
     this.#parts = parts;
     const { space, resolver } = parts;
     this.#resolver = new AheadResolver(resolver);
-    this.#attempts = readAttempts(space.pid);
+    this.#attempts = readAttempts(space);
     for (const [at, server] of space.servers) this.#serve(server, at);
     this.#on(space.dns, "error", () => {}); // a reply that nobody waits for
     this.#on(space.dns, "message", (query: Buffer, { address, port }: RemoteInfo) => {
@@ -80,6 +80,7 @@ export class SandboxNetwork implements AsyncDisposable {
   get joined(): {
     readonly userNamespace: string;
     readonly netNamespace: string;
+    readonly identity: string;
     readonly resolver: string;
     readonly listeners: readonly string[];
     readonly environment: Readonly<Record<string, string>>;
@@ -91,6 +92,7 @@ export class SandboxNetwork implements AsyncDisposable {
     return {
       userNamespace: space.userNamespace,
       netNamespace: space.netNamespace,
+      identity: space.identity,
       resolver: RESOLVER_ADDRESS,
       listeners: [...space.servers.keys()],
       // Where authorities are found is no credential's to say.
@@ -119,7 +121,7 @@ export class SandboxNetwork implements AsyncDisposable {
     }
     this.#gone.abort();
     await Promise.all(this.#visits);
-    this.#tellAttempts(readAttempts(this.#parts.space.pid));
+    this.#tellAttempts(readAttempts(this.#parts.space));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

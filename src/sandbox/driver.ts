@@ -50,6 +50,8 @@ export interface JoinedNetwork {
    */
   readonly userNamespace: string;
   readonly netNamespace: string;
+  /** What the network is called, `net:[INODE]` (namespaces(7)), by a process that was in it when it was made. */
+  readonly identity: string;
   /** Address of the resolver inside. */
   readonly resolver: string;
   /** `address:port` of every listener that the gate has in there; evidence finds these and no others. */

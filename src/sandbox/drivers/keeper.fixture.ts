@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readlinkSync } from "node:fs";
 import type { Readable } from "node:stream";
 import type { JoinedNetwork } from "../driver.ts";
 import type { HostUser } from "../user.ts";
@@ -73,6 +74,7 @@ export async function keepNamespace(
     network: {
       userNamespace: `/proc/${child.pid}/ns/user`,
       netNamespace: `/proc/${child.pid}/ns/net`,
+      identity: readlinkSync(`/proc/${child.pid}/ns/net`),
       resolver: RESOLVER,
       listeners: [SERVER],
       environment: {},

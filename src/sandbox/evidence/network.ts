@@ -19,9 +19,7 @@ export function guardedNetwork(pid: number, asked: JoinedNetwork, note = ""): Co
   const faults: string[] = [];
   const own = readlinkSync(`/proc/${pid}/ns/net`);
   if (own === readlinkSync("/proc/self/ns/net")) faults.push("it is the host's namespace");
-  const made = namespaceAt(asked.netNamespace);
-  if (made === undefined) faults.push("the namespace that was made for it is gone");
-  else if (own !== made) faults.push("it is not the namespace that was made for it");
+  if (own !== asked.identity) faults.push("it is not the namespace that was made for it");
   const devices = devicesOf(pid);
   if (devices.join() !== "lo") faults.push(`devices: ${devices.join(", ")}`);
   const held = heldSockets(pid);
@@ -38,15 +36,6 @@ export function guardedNetwork(pid: number, asked: JoinedNetwork, note = ""): Co
   const { length } = asked.listeners;
   const seen = `own namespace ${/\d+/.exec(own)?.[0]}, devices: lo, ${length} ${length === 1 ? "listener" : "listeners"} of the gate, resolver ${asked.resolver}`;
   return verified(faults.length === 0, faults.length === 0 ? `${seen}${note}` : faults.join("; "));
-}
-
-/** Unset: who kept it has ended. */
-function namespaceAt(path: string): string | undefined {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return undefined;
-  }
 }
 
 function devicesOf(pid: number): readonly string[] {
