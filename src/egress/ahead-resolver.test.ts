@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
-import { AHEAD_MS_MAX, AheadResolver } from "./ahead-resolver.ts";
+import { AHEAD_MAX, AHEAD_MS_MAX, AheadResolver } from "./ahead-resolver.ts";
 import { Refusal } from "./visit.ts";
 
 const { signal } = new AbortController();
@@ -41,6 +41,26 @@ test("another name's answer is not taken, and one that is old is asked for again
   assert.deepEqual(await resolver.resolve("a.test", signal), ["192.0.2.3"]);
   assert.deepEqual(asked, ["a.test", "b.test", "a.test"]);
   mock.reset();
+});
+
+test("few names are asked for ahead at a time, and those beyond when somebody connects", async () => {
+  const asked: string[] = [];
+  const waiting: (() => void)[] = [];
+  const resolver = new AheadResolver({
+    resolve: async (name) => {
+      asked.push(name);
+      await new Promise<void>((done) => waiting.push(done));
+      if (name === "n0.test") throw new Refusal("n0.test has no address");
+      return ["192.0.2.1"];
+    },
+  });
+  for (let at = 0; at <= AHEAD_MAX; at += 1) resolver.ahead(`n${at}.test`, signal);
+  assert.equal(asked.length, AHEAD_MAX);
+  const last = resolver.resolve(`n${AHEAD_MAX}.test`, signal);
+  for (const done of waiting) done();
+  assert.deepEqual(await last, ["192.0.2.1"]);
+  for (let at = 0; at <= AHEAD_MAX; at += 1) resolver.ahead(`m${at}.test`, signal);
+  assert.equal(asked.length, 2 * AHEAD_MAX + 1, "one that failed gives its place back too");
 });
 
 test("a failure is told to whoever connects, and to nobody where nobody does", async () => {

@@ -1,5 +1,7 @@
 import type { Resolver } from "./resolver.ts";
 
+/** Names that are asked for ahead at a time; those beyond are asked for when somebody connects. */
+export const AHEAD_MAX = 16;
 /** How long an answer that was asked for ahead may wait for its connection. */
 export const AHEAD_MS_MAX = 2_000;
 
@@ -15,6 +17,7 @@ interface Ahead {
 export class AheadResolver implements Resolver {
   readonly #resolver: Resolver;
   readonly #ahead = new Map<string, Ahead>();
+  #asking = 0;
 
   constructor(resolver: Resolver) {
     this.#resolver = resolver;
@@ -23,8 +26,13 @@ export class AheadResolver implements Resolver {
   ahead(name: string, signal: AbortSignal): void {
     const known = this.#ahead.get(name);
     if (known !== undefined && performance.now() - known.atMs < AHEAD_MS_MAX) return;
+    if (this.#asking >= AHEAD_MAX) return;
+    this.#asking += 1;
     const answer = this.#resolver.resolve(name, signal);
-    answer.catch(() => {}); // whoever connects is told
+    const answered = (): void => {
+      this.#asking -= 1;
+    };
+    answer.then(answered, answered); // whoever connects is told
     this.#ahead.set(name, { answer, atMs: performance.now() });
   }
 

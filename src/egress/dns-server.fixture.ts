@@ -16,13 +16,18 @@ export interface DnsServer extends AsyncDisposable {
  * A DNS server on loopback.
  * @param answers addresses of either family by name, which may change between two questions, or a function that is
  *   asked each time. No entry: no such name. None of the type: no data.
+ * @param silent names to which there is no answer at all
  */
 export async function startDnsServer({
   answers,
+  silent = [],
+  port: own = 0,
 }: {
   readonly answers:
     | ReadonlyMap<string, readonly string[]>
     | ((name: string, type: RecordType) => readonly string[] | undefined);
+  readonly silent?: readonly string[];
+  readonly port?: number;
 }): Promise<DnsServer> {
   const lookUp = typeof answers === "function" ? answers : (name: string) => answers.get(name);
   const asked: string[] = [];
@@ -34,11 +39,12 @@ export async function startDnsServer({
     const type = query.type === TYPE.AAAA ? "AAAA" : "A";
     const name = query.hostname ?? "";
     asked.push(`${name} ${type}`);
+    if (silent.includes(name)) return;
     const found = lookUp(name, type);
     const fitting = (found ?? []).filter((each) => isIPv6(each) === (type === "AAAA"));
     socket.send(encodeReply(query, found ? RCODE.NOERROR : RCODE.NXDOMAIN, fitting), port, address);
   });
-  socket.bind(0, "127.0.0.1");
+  socket.bind(own, "127.0.0.1");
   await once(socket, "listening");
   return {
     address: `127.0.0.1:${socket.address().port}`,

@@ -9,6 +9,7 @@ import { HELLO_BYTES_MAX } from "./client-hello.ts";
 import type { GateCredential } from "./credentials/credential.ts";
 import { CERTIFICATE, heard, KEY, listening, NAME, openDoor, portOf } from "./pass-through.fixture.ts";
 import { passTcp, passThrough } from "./pass-through.ts";
+import { RETRY, serverHello } from "./second-hello.fixture.ts";
 import { ALERT_LINGER_MS } from "./tls-alert.ts";
 
 /** Answers what it is told, in capitals, once the client has said FIN. */
@@ -335,4 +336,44 @@ test("a placeholder in tcp is refused wherever it is cut, and not told", async (
     assert.equal(JSON.stringify(door.facts).includes(PLACEHOLDER), false);
     assert.equal(Buffer.concat(plainHeard).includes(PLACEHOLDER), false);
   }
+});
+
+test("a handshake passes in which the server asks for a second hello", async () => {
+  const key = KEY.export({ type: "pkcs8", format: "pem" });
+  const retrying = tls.createServer({ key, cert: CERTIFICATE, ecdhCurve: "secp384r1" }, (socket) =>
+    socket.end("after a retry"),
+  );
+  const port = await listening(retrying);
+  await using door = await openDoor(passThrough, port);
+  const options = { host: "127.0.0.1", servername: NAME, ca: CERTIFICATE, ecdhCurve: "X25519:secp384r1" };
+  const client = tls.connect({ ...options, port: door.port });
+  assert.equal((await heard(client)).bytes.toString(), "after a retry");
+  await door.over();
+  assert.equal(door.facts[0]?.verdict, "allowed");
+  retrying.close();
+});
+
+test("the second hello is held to the first one's name, before it is out", async () => {
+  const second = hello({ extensions: [serverName("b.test")] });
+  const answers = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.on("data", (chunk) => plainHeard.push(chunk));
+    socket.once("data", () => socket.write(serverHello(RETRY)));
+  });
+  const port = await listening(answers);
+  plainHeard = [];
+  await using door = await openDoor(passThrough, port);
+  const client = connect(door.port, "127.0.0.1").on("error", () => {});
+  client.write(hello());
+  await once(client, "data");
+  client.write(second);
+  await door.over();
+  assert.equal(door.facts[0]?.verdict, "refused");
+  assert.match(
+    door.facts[0]?.why ?? "",
+    /^the second hello: the ClientHello names `b\.test`, not `a\.test`$/,
+  );
+  assert.ok(Buffer.concat(plainHeard).equals(hello()), "nothing of it went out");
+  client.destroy();
+  answers.close();
 });

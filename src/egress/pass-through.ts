@@ -3,6 +3,7 @@ import { type ClientHello, ClientHelloParser, type RefusedHello } from "./client
 import { PlaceholderWatch } from "./placeholder-watch.ts";
 import { type RelayOptions, relay } from "./relay.ts";
 import { reset } from "./reset.ts";
+import { SecondHello } from "./second-hello.ts";
 import { StaticReads } from "./static-reads.ts";
 import { ALERT, sendAlert } from "./tls-alert.ts";
 import { type Dialed, Refusal, type Visit } from "./visit.ts";
@@ -21,7 +22,7 @@ export class AlertedRefusal extends Refusal {
 }
 
 /** What was read before the outside may be dialled, and how the rest is watched. */
-type Opening = Pick<RelayOptions, "head" | "inspect">;
+type Opening = Pick<RelayOptions, "head" | "inspect" | "overhear">;
 
 /**
  * Passes a TLS connection on, end to end, once its ClientHello asks for the name it was made to.
@@ -29,7 +30,12 @@ type Opening = Pick<RelayOptions, "head" | "inspect">;
  * @throws what is not a Refusal, after it is reported
  */
 export async function passThrough(visit: Visit): Promise<void> {
-  await carry(visit, async () => ({ head: await readHello(visit) }), ALERT.accessDenied);
+  const open = async (): Promise<Opening> => {
+    const { bytes, length } = await readHello(visit);
+    const second = new SecondHello(length, (hello) => whyNot(hello, visit.name));
+    return { head: bytes, inspect: (chunk) => second.see(chunk), overhear: (chunk) => second.hear(chunk) };
+  };
+  await carry(visit, open, ALERT.accessDenied);
 }
 
 /** Passes whatever it is on, but for placeholders of credentials. @throws what is not a Refusal, after it is reported */
@@ -73,12 +79,20 @@ async function carry(visit: Visit, open: () => Promise<Opening>, undialed?: numb
   });
 }
 
-/** @returns all that was read: the hello, and what came with it. @throws Refusal where it may not pass */
-export async function readHello({ socket, name, bounds, signal }: Visit): Promise<Buffer> {
+/**
+ * @returns all that was read: the hello, which is the first `length` bytes, and what came with it.
+ * @throws Refusal where it may not pass
+ */
+export async function readHello({
+  socket,
+  name,
+  bounds,
+  signal,
+}: Visit): Promise<{ readonly bytes: Buffer; readonly length: number }> {
   const parser = new ClientHelloParser();
   const chunks: Buffer[] = [];
   const { openingMs } = bounds.max;
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
   const refuse = (why: string) => (): void => reject(new AlertedRefusal(why, undefined));
   const onData = (chunk: Buffer): void => {
     chunks.push(chunk);
@@ -86,8 +100,8 @@ export async function readHello({ socket, name, bounds, signal }: Visit): Promis
     if (parsed.state === "more") return;
     socket.pause();
     const refusal = parsed.state === "refused" ? parsed : whyNot(parsed, name);
-    if (refusal === undefined) resolve();
-    else reject(new AlertedRefusal(refusal.why, refusal.alert));
+    if (refusal !== undefined) reject(new AlertedRefusal(refusal.why, refusal.alert));
+    else if (parsed.state === "hello") resolve(parsed.length);
   };
   const onEnd = refuse("it was closed before a whole ClientHello had come");
   const onGone = refuse(GONE);
@@ -95,8 +109,8 @@ export async function readHello({ socket, name, bounds, signal }: Visit): Promis
   socket.on("data", onData).on("end", onEnd).on("close", onEnd).resume();
   signal.addEventListener("abort", onGone);
   try {
-    await promise;
-    return Buffer.concat(chunks);
+    const length = await promise;
+    return { bytes: Buffer.concat(chunks), length };
   } finally {
     clearTimeout(late);
     signal.removeEventListener("abort", onGone);

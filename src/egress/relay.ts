@@ -29,6 +29,8 @@ export interface RelayOptions {
   readonly reads?: StaticReads;
   /** Sees all bytes from the tool, `head` too, before they go out. @throws Refusal */
   readonly inspect?: (chunk: Buffer) => void;
+  /** Sees all bytes to the tool, before they get there. */
+  readonly overhear?: (chunk: Buffer) => void;
 }
 
 /**
@@ -119,6 +121,7 @@ class Relay {
     } catch (error) {
       this.#refuse("bytes", error);
     }
+    this.#options.overhear?.(chunk);
     this.#inside.write(chunk, this.#written);
     this.#waits = this.#inside.writableLength > 0;
     return !this.#waits;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
 import dns from "node:dns";
 import { once } from "node:events";
@@ -111,12 +112,12 @@ test("resolving ends with the sandbox", async () => {
 test("the system's resolver reads the hosts file", async () => {
   const folder = mkdtempSync(join(tmpdir(), "callgate-hosts-"));
   try {
-    const hostsFile = join(folder, "hosts");
+    const hosts = join(folder, "hosts");
     writeFileSync(
-      hostsFile,
+      hosts,
       "# 192.0.2.9 a.example\n192.0.2.1\tB.example a.example # c.example\n::1 a.example\nnonsense a.example\n",
     );
-    const resolver = systemResolver({ hostsFile });
+    const resolver = systemResolver({ hosts });
     assert.deepEqual(await resolver.resolve("a.example", forever), ["192.0.2.1", "::1"]);
     assert.deepEqual(await resolver.resolve("b.example", forever), ["192.0.2.1"]);
   } finally {
@@ -124,7 +125,7 @@ test("the system's resolver reads the hosts file", async () => {
   }
 });
 
-test("the system is asked for the full name, which no search list changes", async (context) => {
+test("getaddrinfo is asked where there is more than name servers, for the full name, which no search list changes", async (context) => {
   const asked: unknown[] = [];
   let failure: Error | null = null;
   context.mock.method(
@@ -137,15 +138,22 @@ test("the system is asked for the full name, which no search list changes", asyn
   );
   syncBuiltinESMExports();
   const folder = mkdtempSync(join(tmpdir(), "callgate-hosts-"));
-  const hostsFile = join(folder, "hosts");
+  const [hosts, sources] = [join(folder, "hosts"), join(folder, "nsswitch.conf")];
   try {
-    writeFileSync(hostsFile, "192.0.2.9 b.example # a.example\n");
-    const resolver = systemResolver({ hostsFile });
+    writeFileSync(hosts, "192.0.2.9 b.example # a.example\n");
+    writeFileSync(sources, "# hosts: files dns\npasswd: files\nhosts: files resolve [!UNAVAIL=return] dns\n");
+    const resolver = systemResolver({ hosts, sources });
     assert.deepEqual(await resolver.resolve("a.example", forever), ["2001:db8::1", "192.0.2.1"]);
     assert.deepEqual(asked, [{ name: "a.example.", all: true, order: "verbatim" }]);
     asked.length = 0;
-    await systemResolver({ hostsFile: "/nonexistent/hosts" }).resolve("b.example", forever);
-    assert.equal(asked.length, 1, "a hosts file that is not there lists nothing");
+    const nowhere = "/nonexistent/file";
+    await systemResolver({ hosts: nowhere, sources: nowhere }).resolve("b.example", forever);
+    assert.equal(asked.length, 1, "files that are not there say nothing");
+    for (const line of ["hosts: files", "hosts: ldap dns", "hosts: files dns nis # dns"]) {
+      writeFileSync(sources, `${line}\n`);
+      await resolver.resolve("a.example", forever);
+    }
+    assert.equal(asked.length, 4);
     failure = Object.assign(new Error("getaddrinfo EAI_AGAIN"), { code: "EAI_AGAIN" });
     await assert.rejects(
       resolver.resolve("a.example", forever),
@@ -154,6 +162,30 @@ test("the system is asked for the full name, which no search list changes", asyn
   } finally {
     context.mock.restoreAll();
     syncBuiltinESMExports();
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("the system's name servers are asked, and names that stall hold up no others", (t) => {
+  const program = `${import.meta.dirname}/resolver.system.fixture.ts`;
+  const script = `ip link set lo up && mount --bind "$1" /etc/resolv.conf && shift && exec "$@"`;
+  const folder = mkdtempSync(join(tmpdir(), "callgate-resolver-"));
+  try {
+    const [servers, sources] = [join(folder, "resolv.conf"), join(folder, "nsswitch.conf")];
+    writeFileSync(servers, "search evil.example\nnameserver 127.0.0.1\n");
+    writeFileSync(sources, "hosts: files mdns4_minimal [NOTFOUND=return] dns myhostname\n");
+    const node = [process.execPath, "--disable-warning=ExperimentalWarning", program, sources];
+    const command = ["-Urnm", "sh", "-c", script, "sh", servers, ...node];
+    const { status, stdout, stderr } = spawnSync("unshare", command, { encoding: "utf8", timeout: 30_000 });
+    if (/unshare failed|Operation not permitted/.test(stderr))
+      return t.skip(`no namespaces of its own: ${stderr}`);
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(stdout.trim().split("\n"), [
+      "fast.example: 192.0.2.1",
+      "none.example: none.example has no address",
+      ...Array.from({ length: 16 }, (_, at) => `stalls: s${at}.example was given up while it was resolved`),
+    ]);
+  } finally {
     rmSync(folder, { recursive: true });
   }
 });

@@ -6,6 +6,11 @@ import { Refusal } from "./visit.ts";
 
 /** How long a name may take: what is slower is treated as a name that does not exist. */
 export const RESOLVE_MS_MAX = 5_000;
+/** nsswitch.conf(5): those that resolv.conf speaks of, and those that only know this machine and its link. */
+const NAME_SERVER_SOURCES: readonly string[] = [
+  ...["files", "dns", "myhostname", "mymachines"],
+  ...["mdns_minimal", "mdns4_minimal", "mdns6_minimal"],
+];
 const NO_SUCH_NAME: readonly string[] = ["ENOTFOUND", "ENODATA"];
 
 /** Asks for a name's real addresses, outside of every sandbox. Nothing is kept: a connection resolves once. */
@@ -22,33 +27,49 @@ export interface ResolverOptions {
   readonly resolveMsMax?: number;
 }
 
-/** The host's own way to resolve names: its hosts file, then getaddrinfo(3). */
-export function systemResolver(options: ResolverOptions & { readonly hostsFile?: string } = {}): Resolver {
-  const { resolveMsMax = RESOLVE_MS_MAX, hostsFile = "/etc/hosts" } = options;
-  const ask = async (name: string): Promise<string[]> => {
-    // A dot at the end keeps the search list away, which could make another name of it. The hosts file has no such
-    // names, so it is read here.
-    const listed = await hostsFileAddresses(hostsFile, name);
-    return listed.length > 0 ? listed : await lookupAll(`${name}.`);
-  };
+export interface SystemFiles {
+  /** hosts(5); unset: the system's. */
+  readonly hosts?: string;
+  /** nsswitch.conf(5); unset: the system's. */
+  readonly sources?: string;
+}
+
+/**
+ * The host's own way to resolve names: its hosts file, then its name servers (resolv.conf(5)). Where it knows another
+ * way, getaddrinfo(3), which goes it: it cannot be stopped, and two at a time is all that Node gives it, so that names
+ * whose servers stall hold up those of other callers.
+ */
+export function systemResolver(options: ResolverOptions & SystemFiles = {}): Resolver {
+  const { hosts = "/etc/hosts", sources = "/etc/nsswitch.conf", resolveMsMax = RESOLVE_MS_MAX } = options;
   return {
-    // getaddrinfo cannot be stopped: given up, it ends in its own time, and nobody hears its answer.
-    resolve: (name, signal) => within(ask(name), { name, signal, resolveMsMax, giveUp: () => {} }),
+    async resolve(name, signal) {
+      const listed = await hostsFileAddresses(hosts, name);
+      if (listed.length > 0) return listed;
+      // A dot at the end keeps the search list away, which could make another name of it.
+      if (await asksNameServers(sources)) return await askServers(name, signal, resolveMsMax);
+      return await within(lookupAll(`${name}.`), { name, signal, resolveMsMax, giveUp: () => {} });
+    },
   };
 }
 
 /** Asks these servers, as `address` or `address:port`. */
 export function serversResolver(servers: readonly string[], options: ResolverOptions = {}): Resolver {
   const { resolveMsMax = RESOLVE_MS_MAX } = options;
-  return {
-    resolve(name, signal) {
-      // One of its own for every name, so that giving one up leaves the others alone.
-      const resolver = new DnsResolver({ timeout: Math.ceil(resolveMsMax / 2), tries: 2 });
-      resolver.setServers(servers);
-      const giveUp = (): void => resolver.cancel();
-      return within(askBoth(resolver, `${name}.`), { name, signal, resolveMsMax, giveUp });
-    },
-  };
+  return { resolve: (name, signal) => askServers(name, signal, resolveMsMax, servers) };
+}
+
+/** @param servers unset: those of resolv.conf(5), as it is now */
+function askServers(
+  name: string,
+  signal: AbortSignal,
+  resolveMsMax: number,
+  servers?: readonly string[],
+): Promise<string[]> {
+  // One of its own for every name, so that giving one up leaves the others alone.
+  const resolver = new DnsResolver({ timeout: Math.ceil(resolveMsMax / 2), tries: 2 });
+  if (servers !== undefined) resolver.setServers(servers);
+  const giveUp = (): void => resolver.cancel();
+  return within(askBoth(resolver, `${name}.`), { name, signal, resolveMsMax, giveUp });
 }
 
 async function askBoth(resolver: DnsResolver, name: string): Promise<string[]> {
@@ -66,6 +87,17 @@ function lookupAll(name: string): Promise<string[]> {
     else reject(error);
   });
   return promise;
+}
+
+/** Whether the hosts file and name servers are all that could know a name of the outside. */
+async function asksNameServers(file: string): Promise<boolean> {
+  const text = await readFile(file, "utf8").catch(() => "");
+  const [, listed = ""] = /^\s*hosts:([^#\n]*)/m.exec(text) ?? [];
+  const sources = listed
+    .replace(/\[[^\]]*\]/g, " ")
+    .split(/\s+/)
+    .filter((source) => source !== "");
+  return sources.includes("dns") && sources.every((source) => NAME_SERVER_SOURCES.includes(source));
 }
 
 /** hosts(5). A file that cannot be read lists nothing. */

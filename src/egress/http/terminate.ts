@@ -9,12 +9,12 @@ import type { Authority } from "./authority.ts";
  */
 export async function terminate(visit: Visit, authority: Authority | undefined): Promise<TLSSocket> {
   const { socket, name, bounds, signal } = visit;
-  const hello = await readHello(visit);
+  const { bytes } = await readHello(visit);
   if (authority === undefined) throw new AlertedRefusal("no authority was made that opens it", undefined);
   const secureContext = await authority.contextFor(name);
   if (signal.aborted) throw new Refusal(GONE);
   // Node hands what stands in a socket's own buffer to the TLS that is laid over it.
-  socket.unshift(hello);
+  socket.unshift(bytes);
   const opened = new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: ["http/1.1"] });
   opened.on("error", () => {}); // Its end says so.
   await secured(opened, bounds.max.openingMs, signal);
