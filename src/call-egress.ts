@@ -24,7 +24,10 @@ export class LazyEgress implements AsyncDisposable {
   }
 
   get(): Promise<Egress> {
-    this.#egress ??= this.#open();
+    this.#egress ??= this.#open().catch((error) => {
+      this.#egress = undefined;
+      throw error;
+    });
     return this.#egress;
   }
 

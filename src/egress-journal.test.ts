@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { newCallId } from "./contract/ids.ts";
 import type { EgressFact } from "./contract/network.ts";
 import type { RecordDraft } from "./contract/record.ts";
-import { EGRESS_FACTS_MAX, EgressJournal } from "./egress-journal.ts";
+import { EGRESS_REFUSALS_MAX, EgressJournal } from "./egress-journal.ts";
 
 const FACT: EgressFact = {
   verdict: "allowed",
@@ -73,12 +73,31 @@ test("a record that cannot be written fails the call", async () => {
   await assert.rejects(kept.close(), /disk full/);
 });
 
-test("there is an end to what one call can make the record hold, and it says so", async () => {
+test("there is an end to the refusals that the record takes, it says so, and it hides nothing that passed", async () => {
   const { journal: kept, writes } = journal();
-  for (let i = 0; i < EGRESS_FACTS_MAX + 5; i += 1) kept.note(FACT);
+  for (let i = 0; i < EGRESS_REFUSALS_MAX + 5; i += 1) kept.note({ ...FACT, verdict: "refused", why: "no" });
+  kept.note(FACT);
   await kept.close();
-  const written = writes.flat();
-  assert.equal(written.length, EGRESS_FACTS_MAX + 1);
-  const last = written.at(-1)?.record;
-  assert.match((last?.kind === "egress" && last.fact.why) || "", /more than 10000 facts/);
+  const facts = writes.flat().map(({ record }) => (record.kind === "egress" ? record.fact : undefined));
+  assert.equal(facts.length, EGRESS_REFUSALS_MAX + 2);
+  assert.equal(facts.at(-3)?.why, "no");
+  assert.match(facts.at(-2)?.why ?? "", /^more than 5000 refusals: those after/);
+  assert.equal(facts.at(-1)?.verdict, "allowed");
+});
+
+test("a call that fails on its way still has what is left written, and waits for it", async () => {
+  let isWritten = false;
+  const { journal: kept, writes } = journal(async () => {
+    await sleep(20);
+    isWritten = true;
+  });
+  {
+    await using ends = kept;
+    ends.note(FACT);
+  }
+  assert.equal(writes.length, 1);
+  assert.equal(isWritten, true);
+  const { journal: broken } = journal(() => Promise.reject(new Error("disk full")));
+  broken.note(FACT);
+  await broken[Symbol.asyncDispose]();
 });

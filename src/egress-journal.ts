@@ -3,20 +3,23 @@ import type { EgressFact } from "./contract/network.ts";
 import type { RecordDraft } from "./contract/record.ts";
 import { egressDraft } from "./gate-records.ts";
 
-/** How many facts of one call the record takes; one more says that there were others. */
-export const EGRESS_FACTS_MAX = 10_000;
+/**
+ * How many refusals of one call the record takes; one more says that there were others. What was allowed is recorded
+ * whatever was refused before: the bounds of a sandbox's network are the bounds of it.
+ */
+export const EGRESS_REFUSALS_MAX = 5_000;
 /** How long a fact may wait for others before it is written: what a crash of the gateway can lose. */
 const GATHER_MS = 200;
 /** How many are written at once. */
 const GATHER_MAX = 64;
 
 /** Writes what happens at the edge of one call's network, a few facts at a time, while the call runs. */
-export class EgressJournal {
+export class EgressJournal implements AsyncDisposable {
   readonly #call: CallId;
   readonly #append: (drafts: readonly RecordDraft[]) => Promise<unknown>;
   readonly #facts: EgressFact[] = [];
   #waiting: EgressFact[] = [];
-  #count = 0;
+  #refusals = 0;
   #timer: NodeJS.Timeout | undefined;
   readonly #writes = new Set<Promise<unknown>>();
   #failure: unknown;
@@ -27,10 +30,11 @@ export class EgressJournal {
   }
 
   note(fact: EgressFact): void {
-    this.#count += 1;
-    if (this.#count > EGRESS_FACTS_MAX + 1) return;
+    if (fact.verdict === "refused") this.#refusals += 1;
+    const isOver = fact.verdict === "refused" && this.#refusals > EGRESS_REFUSALS_MAX;
+    if (isOver && this.#refusals > EGRESS_REFUSALS_MAX + 1) return;
     this.#facts.push(fact);
-    this.#waiting.push(this.#count > EGRESS_FACTS_MAX ? tooMany(fact) : fact);
+    this.#waiting.push(isOver ? tooMany(fact) : fact);
     if (this.#waiting.length >= GATHER_MAX) this.#write();
     else this.#timer ??= setTimeout(() => this.#write(), GATHER_MS);
   }
@@ -45,6 +49,11 @@ export class EgressJournal {
     this.#write();
     await Promise.all(this.#writes);
     if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** As `close`; for a call that failed before it came to that, which has an error of its own. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close().catch(() => {});
   }
 
   #write(): void {
@@ -66,5 +75,5 @@ export class EgressJournal {
 }
 
 function tooMany(last: EgressFact): EgressFact {
-  return { ...last, why: `more than ${EGRESS_FACTS_MAX} facts: those after this one are not recorded` };
+  return { ...last, why: `more than ${EGRESS_REFUSALS_MAX} refusals: those after this one are not recorded` };
 }

@@ -43,7 +43,7 @@ export function openedDraft(call: CallId, opened: Omit<OpenedRecord, "kind" | "c
   return { record: { kind: "opened", call, driver, isolation, profileDigest, controls, waitedMs } };
 }
 
-export function egressDraft(call: CallId, fact: EgressFact): RecordDraft {
+export function egressDraft(call: CallId, { remedy: _, ...fact }: EgressFact): RecordDraft {
   // Entries hold whole numbers only.
   const [startedMs, durationMs] = [Math.round(fact.startedMs), Math.round(fact.durationMs)];
   return { record: { kind: "egress", call, fact: { ...fact, startedMs, durationMs } } };

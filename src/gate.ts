@@ -105,6 +105,12 @@ export interface GateMetrics {
   readonly pool: PoolStats | null;
 }
 
+const UNLEARNT: Fragment = {
+  yaml: "sandbox: {}\n",
+  flags: [],
+  notes: ["what this run used cannot be told: a fault of the gate"],
+};
+
 /** What a person pipes in reaches a tool whose manifest feeds it nothing else. */
 function withInput(command: Command, { stdin }: CallOptions): Command {
   return stdin === undefined || command.stdin !== undefined ? command : { ...command, stdin };
@@ -166,20 +172,25 @@ export class Gate implements AsyncDisposable {
         { spend: [admission.spend], ...payloads },
       );
       const startedMs = Date.now();
-      const egress = new EgressJournal(asked.id, (facts) => this.log.append(facts));
+      await using egress = new EgressJournal(asked.id, (facts) => this.log.append(facts));
       const execution = await this.#letIn(sandbox, admission.capability, withInput(command, options), {
         ...options,
         onEgress: (fact) => egress.note(fact),
       });
       const changes = await staged?.settle(execution);
-      const learned = await this.#parts.learn(profile, execution, egress.facts);
+      // A fault in what is only told leaves the record as whole as without it.
+      const learned = await this.#parts.learn(profile, execution, egress.facts).catch(() => UNLEARNT);
       const answered: Answered = { ...opened, startedMs, execution, changes, learned };
       // In this order: what happened at the network's edge, and then how the call ended.
-      const [, [recorded]] = await Promise.all([
-        egress.close(),
-        this.log.append([outcomeDraft(asked.prepared, answered)], { receipts: true, ...payloads }),
-      ]);
+      const edge = egress.close();
+      edge.catch(() => {}); // waited for below
+      const [recorded] = await this.log.append([outcomeDraft(asked.prepared, answered)], {
+        receipts: true,
+        ...payloads,
+      });
+      // That outcome is durable, and decides about the changes; an error from here on undoes none.
       staged?.finish();
+      await edge;
       const output = await this.#parts.checkOutput(tool, execution);
       return resultOf(asked.prepared, permit, answered, {
         masks: this.log,

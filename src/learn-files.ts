@@ -112,12 +112,13 @@ class Comparison {
       if (this.#isNever(meant) && kindOf(meant) !== undefined) this.#withhold(meant, times, SECRET);
     }
     if (this.#isUsual(named)) return;
-    const kind = malformed ? undefined : kindOf(named);
+    const real = malformed ? undefined : realOf(named);
+    const kind = real === undefined ? undefined : kindOf(real);
     if (kind === undefined && access !== "write") {
       if (malformed) this.#withhold(named, times, UNWRITABLE);
       return;
     }
-    const path = kind === undefined ? named : realpathSync(named);
+    const path = real ?? named;
     if (this.#isNever(named) || this.#isNever(path)) {
       if (kind !== undefined) this.#withhold(path, times, SECRET);
     } else if (malformed || UNWRITABLE_NAME.test(path)) this.#withhold(path, times, UNWRITABLE);
@@ -187,6 +188,15 @@ class Comparison {
   }
 }
 
+/** Links followed; undefined where it is not there, or is a link to something without a path. */
+function realOf(path: string): string | undefined {
+  try {
+    return realpathSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
 function kindOf(path: string): UsedPath["kind"] | undefined {
   try {
     const entry = statSync(path, { throwIfNoEntry: false });
@@ -199,13 +209,14 @@ function kindOf(path: string): UsedPath["kind"] | undefined {
 
 /** Outside of the caller's own folders what not everybody may read is the system's secret, such as `/etc/shadow`. */
 function isForEverybody(path: string): boolean {
-  const { mode } = statSync(path);
-  return (mode & 0o004) !== 0;
+  const entry = statSync(path, { throwIfNoEntry: false });
+  return entry !== undefined && (entry.mode & 0o004) !== 0;
 }
 
 function existingFolder(path: string): string {
   for (let folder = resolve(path); ; folder = dirname(folder)) {
-    if (kindOf(folder) === "folder") return realpathSync(folder);
+    const real = realOf(folder);
+    if (real !== undefined && kindOf(real) === "folder") return real;
     if (folder === dirname(folder)) return folder;
   }
 }

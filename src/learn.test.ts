@@ -4,6 +4,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { parse as parseYaml } from "yaml";
 import { manifest, WORKSPACE as PLACE, parse } from "./catalog/manifest.fixture.ts";
+import { parseNetText } from "./catalog/network-rule.ts";
 import type { Fragment } from "./contract/fragment.ts";
 import type { EgressFact } from "./contract/network.ts";
 import { commandLine, FOLDER_FILES_MAX, learn, PROPOSED_MAX, ruleFor } from "./learn.ts";
@@ -201,7 +202,7 @@ describe("the fragment's network", () => {
     );
     assert.deepEqual(read({ yaml, flags, notes: [] }).network, {
       allow: [
-        { host: "192.0.2.7", protocol: "tcp" },
+        { host: "192.0.2.7", ports: [443], protocol: "tcp" },
         { host: "api.example.com", ports: [80], protocol: "http" },
         { host: "api.example.com" },
         { host: "db.internal", ports: [5432], protocol: "tcp" },
@@ -210,7 +211,7 @@ describe("the fragment's network", () => {
     assert.match(yaml, /- \{ host: "api\.example\.com" \} # asked for 3 times, refused 2 times$/m);
     assert.match(yaml, /"db\.internal".* # reached once$/m);
     assert.deepEqual(flags, [
-      ...["--net", "192.0.2.7", "--net", "api.example.com:80"],
+      ...["--net", "192.0.2.7:443,tcp", "--net", "api.example.com:80"],
       ...["--net", "api.example.com", "--net", "db.internal:5432"],
     ]);
   });
@@ -223,27 +224,58 @@ describe("the fragment's network", () => {
   });
 });
 
-describe("the rule for a fact", () => {
+describe("the rule for a name", () => {
   it("is told as a flag and as a line of a manifest", () => {
     assert.equal(
-      ruleFor(fact("api.example.com", 443)),
-      '`--net api.example.com`, or under `sandbox.network.allow`: `- { host: "api.example.com" }`',
+      ruleFor("api.example.com"),
+      '`--net api.example.com`, or under `sandbox.network.allow`: `- { host: "api.example.com" }`; with the port, where it is another than 443',
     );
-    assert.match(
-      ruleFor(fact("db.internal", 5432)),
-      /--net db\.internal:5432`.*ports: \[5432\], protocol: tcp \}`/,
+    assert.match(ruleFor("192.0.2.1"), /^`--net 192\.0\.2\.1:443,tcp`.*protocol: tcp \}`/);
+    for (const name of ["not a name", "198.18.0.20", "1.2.3", "x.localhost"])
+      assert.equal(ruleFor(name), `no rule can name ${JSON.stringify(name)}`);
+  });
+});
+
+describe("what was reached", () => {
+  it("is proposed as one and the same rule, in the manifest and as a flag", () => {
+    const places: readonly [string, number][] = [
+      ["a.example.com", 443],
+      ["a.example.com", 8443],
+      ["a.example.com", 80],
+      ["a.example.com", 5432],
+      ["192.0.2.1", 443],
+      ["192.0.2.1", 22],
+    ];
+    const { yaml, flags } = fragment(
+      [],
+      places.map(([name, port]) => fact(name, port)),
     );
-    assert.match(ruleFor(fact("api.example.com", null)), /--net api\.example\.com`/);
-    assert.match(ruleFor(fact("not a name", 443)), /^no rule can name "not a name"$/);
+    const byFlag = flags.filter((flag) => flag !== "--net").map((flag) => parseNetText(flag));
+    const { network } = parse(manifest({ tier: "medium", rest: yaml })).sandbox;
+    assert.ok(network.mode === "names");
+    assert.deepEqual(network.allow, byFlag);
+    assert.equal(byFlag.length, places.length);
   });
 
-  it("is a line alone for a request", () => {
-    const request = { method: "POST", path: '/a"b', status: null };
-    const rule = ruleFor(fact("api.example.com", 443, { kind: "request", request }));
-    assert.equal(
-      rule,
-      'under `sandbox.network.allow`: `- { host: "api.example.com", http: [{ methods: ["POST"], paths: ["/a\\"b"] }] }`',
-    );
+  it("leaves out what no rule can name, and says so", () => {
+    const egress = ["198.18.0.20", "1.2.3", "x.localhost"].map((name) => fact(name, 443));
+    const { yaml, notes } = fragment([], egress);
+    assert.match(yaml, /network: none/);
+    assert.equal(notes.filter((note) => note.includes("no connection to it was seen")).length, 3);
+    assert.match(notes[0] ?? "", /ports 21, 22, 25, 80, 443/);
+  });
+
+  it("is no more in flags than a manifest takes", () => {
+    const egress = Array.from({ length: PROPOSED_MAX + 5 }, (_, at) => fact(`h${at}.example.com`, 443));
+    assert.equal(fragment([], egress).flags.length, 2 * PROPOSED_MAX);
+  });
+});
+
+describe("many paths", () => {
+  it("take no longer for being read and written", { timeout: 20_000 }, () => {
+    const paths = Array.from({ length: 20_000 }, (_, at) => `/srv/project/d${at}/f`);
+    const used = paths.flatMap((path) => [use(path), use(`${path}w`, { access: "write" })]);
+    assert.ok(fragment(used).notes.some((note) => note.includes(`${PROPOSED_MAX} of each`)));
   });
 });
 

@@ -1,7 +1,9 @@
 import { dirname, relative } from "node:path";
+import { parseNetText } from "./catalog/network-rule.ts";
 import type { Fragment } from "./contract/fragment.ts";
 import type { EgressFact, NetworkProtocol } from "./contract/network.ts";
 import { isWithin } from "./contract/within.ts";
+import { OBSERVED_PORTS } from "./egress/names.ts";
 import type { UsedFiles, UsedPath } from "./learn-files.ts";
 
 /** With more used files than this in one folder, the folder is proposed. */
@@ -32,6 +34,8 @@ interface Reach {
   readonly host: string;
   readonly port: number;
   readonly protocol: NetworkProtocol;
+  /** As `--net` takes it. */
+  readonly flag: string;
   readonly times: number;
   readonly refused: number;
 }
@@ -48,17 +52,14 @@ export function learn({ files, egress, workspace, node }: Learnt): Fragment {
     );
   };
   const write = proposed("write");
-  const read = proposed("read").filter(({ path }) => !write.some((one) => isWithin(path, one.path)));
+  const written = new Set(write.map(({ path }) => path));
+  const read = proposed("read").filter(({ path }) => !withAncestors(path).some((one) => written.has(one)));
   const { reaches, unnamed } = reachesOf(egress);
   const over = [read, write, reaches].some((list) => list.length > PROPOSED_MAX);
+  const first = <T>(list: readonly T[]): readonly T[] => list.slice(0, PROPOSED_MAX);
   return {
-    yaml: yamlOf(
-      read.slice(0, PROPOSED_MAX),
-      write.slice(0, PROPOSED_MAX),
-      reaches.slice(0, PROPOSED_MAX),
-      scope,
-    ),
-    flags: flagsOf(read, write, reaches, scope),
+    yaml: yamlOf(first(read), first(write), first(reaches), scope),
+    flags: flagsOf(first(read), first(write), first(reaches), scope),
     notes: [
       ...files.withheld.map(({ path, times, why }) => `${shown(path)} ${timesText(times)}: ${why}`),
       ...broad.map(
@@ -72,17 +73,12 @@ export function learn({ files, egress, workspace, node }: Learnt): Fragment {
   };
 }
 
-/** Which rule would have let it pass: as a flag of `callgate exec`, and as a line of a manifest. */
-export function ruleFor(fact: EgressFact): string {
-  const reach = reachOf(fact, fact.port ?? 443);
-  if (reach === undefined) return `no rule can name ${shown(fact.name)}`;
-  const { method, path } = fact.request ?? {};
-  const asks =
-    method === undefined || path === undefined
-      ? ""
-      : `, http: [{ methods: [${shown(method)}], paths: [${shown(path)}] }]`;
-  const flag = asks === "" ? `\`--net ${netFlag(reach)}\`, or ` : "";
-  return `${flag}under \`sandbox.network.allow\`: \`- { ${ruleText(reach)}${asks} }\``;
+/** Which rule would have let a name be found: as a flag of `callgate exec`, and as a line of a manifest. */
+export function ruleFor(name: string): string {
+  const rule = ruleOf(name, 443);
+  if (rule === undefined) return `no rule can name ${shown(name)}`;
+  const line = `\`- { ${ruleText({ ...rule, port: 443 })} }\``;
+  return `\`--net ${rule.flag}\`, or under \`sandbox.network.allow\`: ${line}; with the port, where it is another than 443`;
 }
 
 interface Scope {
@@ -93,9 +89,11 @@ interface Scope {
 
 /** Many files of one folder become the folder, as long as that opens nothing that is never proposed. */
 function generalised(used: readonly Proposal[], scope: Scope): readonly Proposal[] {
-  const inNode = used.filter(({ path }) => scope.node !== undefined && isWithin(path, scope.node));
-  const rest = used.filter((one) => !inNode.includes(one));
-  const asNode = inNode.map((one) => ({ ...one, path: scope.node ?? one.path, kind: "folder" as const }));
+  const isInNode = ({ path }: Proposal): boolean => scope.node !== undefined && isWithin(path, scope.node);
+  const rest = used.filter((one) => !isInNode(one));
+  const asNode = used
+    .filter(isInNode)
+    .map((one) => ({ ...one, path: scope.node ?? one.path, kind: "folder" as const }));
   let proposals = merged([...rest, ...asNode]);
   for (;;) {
     const crowded = [...Map.groupBy(proposals, ({ path }) => dirname(path))].flatMap(([path, group]) => {
@@ -138,11 +136,16 @@ function merged(proposals: readonly Proposal[]): readonly Proposal[] {
 function nearest(kept: ReadonlyMap<string, Proposal>, path: string): Proposal | undefined {
   const itself = kept.get(path);
   if (itself !== undefined) return itself;
-  for (let folder = dirname(path); ; folder = dirname(folder)) {
-    const around = kept.get(folder);
-    if (around?.kind === "folder") return around;
-    if (folder === dirname(folder)) return undefined;
-  }
+  return withAncestors(dirname(path))
+    .map((folder) => kept.get(folder))
+    .find((around) => around?.kind === "folder");
+}
+
+/** The path itself, and every folder around it, the nearest first. */
+function withAncestors(path: string): readonly string[] {
+  const all = [path];
+  for (let folder = dirname(path); folder !== all.at(-1); folder = dirname(folder)) all.push(folder);
+  return all;
 }
 
 /** The root, a folder of the root, a home, or what holds one; and what holds something that is never proposed. */
@@ -178,31 +181,37 @@ function reachesOf(egress: readonly EgressFact[]): {
       ...[...unnamed]
         .filter((name) => !named.has(name))
         .toSorted(compare)
-        .map((name) => `${shown(name)} was asked for by name, and no connection to it was seen`),
+        .map(
+          (name) =>
+            `${shown(name)} was asked for by name, and no connection to it was seen; a learning run hears those to ports ${OBSERVED_PORTS.join(", ")} and those that a rule names`,
+        ),
       ...counted,
     ],
   };
 }
 
-/** RFC 1123 2.1: what a rule can name; the underscore is no part of it. */
-const HOST = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/;
-
 function reachOf({ name, verdict }: EgressFact, port: number): Reach | undefined {
-  if (!HOST.test(name)) return undefined;
-  // TLS is known by a name; an address has none.
-  const isAddress = /^[\d.]+$/.test(name);
-  const protocol = port === 443 && !isAddress ? "tls" : port === 80 ? "http" : "tcp";
-  return { host: name, port, protocol, times: 1, refused: Number(verdict === "refused") };
+  const rule = ruleOf(name, port);
+  return rule && { ...rule, port, times: 1, refused: Number(verdict === "refused") };
 }
 
-function ruleText({ host, port, protocol }: Reach): string {
-  const ports = port === 443 ? "" : `, ports: [${port}]`;
+/** Undefined where no rule can name it. */
+function ruleOf(name: string, port: number): Pick<Reach, "host" | "protocol" | "flag"> | undefined {
+  // TLS is known by a name; an address has none.
+  const how = /^[\d.]+$/.test(name) ? ",tcp" : "";
+  const flag = `${name}${port === 443 && how === "" ? "" : `:${port}`}${how}`;
+  try {
+    const { host, protocol } = parseNetText(flag);
+    return host === name ? { host, protocol, flag } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function ruleText({ host, port, protocol }: Pick<Reach, "host" | "port" | "protocol">): string {
+  const ports = port === 443 && protocol === "tls" ? "" : `, ports: [${port}]`;
   const how = protocol === "tls" ? "" : `, protocol: ${protocol}`;
   return `host: ${shown(host)}${ports}${how}`;
-}
-
-function netFlag({ host, port }: Reach): string {
-  return port === 443 ? host : `${host}:${port}`;
 }
 
 function yamlOf(
@@ -253,7 +262,7 @@ function flagsOf(
   return [
     ...read.filter(({ path }) => !isWithin(path, workspace)).flatMap(({ path }) => ["--read", path]),
     ...write.flatMap(({ path }) => ["--write", path]),
-    ...reaches.flatMap((reach) => ["--net", netFlag(reach)]),
+    ...reaches.flatMap(({ flag }) => ["--net", flag]),
   ];
 }
 

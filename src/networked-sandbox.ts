@@ -51,11 +51,9 @@ export class NetworkedSandbox implements Sandbox {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      await this.#sandbox[Symbol.asyncDispose]();
-    } finally {
-      await this.#network[Symbol.asyncDispose]();
-    }
+    await using network = this.#network;
+    await this.#sandbox[Symbol.asyncDispose]();
+    await network.leave();
   }
 }
 
@@ -63,15 +61,15 @@ export class NetworkedSandbox implements Sandbox {
 class Denials {
   readonly #seen = new Map<string, Denial>();
 
-  note({ verdict, name, port, why = "", request, kind, ...rest }: EgressFact): void {
+  note({ verdict, name, port, why = "", request, kind, remedy }: EgressFact): void {
     if (verdict !== "refused" || this.#seen.size >= EGRESS_DENIALS_MAX) return;
     const place = name === "" ? "an address or a port" : port === null ? name : `${name}:${port}`;
     const what = request === undefined ? place : `${request.method} ${place}${request.path}`;
     const key = `${what}\n${why}`;
     if (this.#seen.has(key)) return;
-    const fact = { verdict, name, port, why, kind, ...rest, ...(request === undefined ? {} : { request }) };
-    const remedy = kind === "connection" || kind === "attempts" ? {} : { remedy: ruleFor(fact) };
-    this.#seen.set(key, { kind: "egress", what, why, ...remedy });
+    // Of a name that no rule has; what was refused on its way brings its own.
+    const way = kind === "dns" && remedy === undefined ? ruleFor(name) : remedy;
+    this.#seen.set(key, { kind: "egress", what, why, ...(way === undefined ? {} : { remedy: way }) });
   }
 
   get all(): readonly Denial[] {

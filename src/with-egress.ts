@@ -15,6 +15,9 @@ export interface NetworkSource {
   credentialsOf(tool: Tool, profile: Profile): Promise<readonly GateCredential[]>;
 }
 
+/** Callers and tools whose drivers are known; the oldest is made anew. */
+export const DRIVERS_MAX = 256;
+
 /** Drivers that give a sandbox a network where its profile names hosts. */
 export class NetworkedDrivers {
   readonly #source: NetworkSource;
@@ -31,7 +34,9 @@ export class NetworkedDrivers {
     this.#known.set(driver, ofDriver);
     const owner = canonicalize([call.caller, tool.digest]) ?? "";
     const networked = ofDriver.get(owner) ?? this.#around(driver, tool, owner);
+    ofDriver.delete(owner);
     ofDriver.set(owner, networked);
+    for (const oldest of [...ofDriver.keys()].slice(0, -DRIVERS_MAX)) ofDriver.delete(oldest);
     return networked;
   }
 

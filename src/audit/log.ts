@@ -90,7 +90,7 @@ export interface Memo {
   put(key: string, value: string): Promise<void>;
 }
 
-/** Entries that `scan` and `entriesOfCall` give at once. */
+/** Entries that `scan` gives at once. */
 export const SCAN_ENTRIES_MAX = 1000;
 
 /** Values that `learnSecrets` keeps beside those given at the opening: every one costs time on every byte. */
@@ -214,9 +214,9 @@ export class AuditLog implements AsyncDisposable {
     return { from, to: head.size, proof, checkpoint: head.note };
   }
 
-  /** One call's entries in order; empty where the record has none. */
+  /** All of one call's entries in order; empty where the record has none. What a call may do bounds them. */
   async entriesOfCall(call: CallId): Promise<readonly LogEntry[]> {
-    return this.#store.entries.ofCall(call, SCAN_ENTRIES_MAX).map((entry) => this.#parsed(entry));
+    return this.#store.entries.ofCall(call).map((entry) => this.#parsed(entry));
   }
 
   /** The call whose entry is the newest. */

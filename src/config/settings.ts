@@ -1,4 +1,4 @@
-import { isIP } from "node:net";
+import { isIP, isIPv4, isIPv6 } from "node:net";
 import { z } from "zod";
 import type { Environment } from "../contract/call.ts";
 import { DEFAULT_DOCKER, type DockerSettings } from "../contract/docker.ts";
@@ -198,8 +198,9 @@ const egress: z.ZodType<EgressSettings> = z.strictObject({
 /** node:dns takes an address, and `address:port` or `[address]:port`. */
 function isNameServer(text: string): boolean {
   if (isIP(text) !== 0) return true;
-  const [, address = "", port = ""] = /^\[?([0-9a-fA-F.:]+)\]?:(\d{1,5})$/.exec(text) ?? [];
-  return isIP(address) !== 0 && Number(port) >= 1 && Number(port) <= 65_535;
+  const shape = /^(?:(?<four>[0-9.]+)|\[(?<six>[0-9a-fA-F.:]+)\]):(?<port>\d{1,5})$/;
+  const { four = "", six = "", port = "" } = shape.exec(text)?.groups ?? {};
+  return (isIPv4(four) || isIPv6(six)) && Number(port) >= 1 && Number(port) <= 65_535;
 }
 
 /** The schema of `callgate.yaml`. */

@@ -54,6 +54,8 @@ export interface EgressFact {
   readonly port: number | null;
   /** Of a refusal, or how an allowed one ended where that was not the two ends' own doing. */
   readonly why?: string;
+  /** What would let a refused one pass; no part of the record. */
+  readonly remedy?: string;
   /** The real address; absent where it was never dialled. */
   readonly address?: string;
   readonly startedMs: number;

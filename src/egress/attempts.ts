@@ -1,4 +1,4 @@
-import { readFileSync, readlinkSync } from "node:fs";
+import { existsSync, readFileSync, readlinkSync } from "node:fs";
 import type { GuardedNamespace } from "./guard.ts";
 
 /** What a namespace's kernel counted of attempts that never came to the gate. */
@@ -23,7 +23,7 @@ export function readAttempts({ pid, identity }: Pick<GuardedNamespace, "pid" | "
       const [names = [], values = []] = [lines[i]?.split(" "), lines[i + 1]?.split(" ")];
       for (const [index, name] of names.entries()) counters.set(`${names[0]}${name}`, Number(values[index]));
     }
-    for (const line of readFileSync(`/proc/${pid}/net/snmp6`, "utf8").trim().split("\n")) {
+    for (const line of readOfIPv6(`/proc/${pid}/net/snmp6`).trim().split("\n")) {
       const [name = "", value] = line.split(/\s+/);
       counters.set(name, Number(value));
     }
@@ -37,4 +37,9 @@ export function readAttempts({ pid, identity }: Pick<GuardedNamespace, "pid" | "
     unroutable: sum("Ip:OutNoRoutes", "Ip6OutNoRoutes"),
     unheard: sum("Tcp:AttemptFails", "Udp:NoPorts", "Udp6NoPorts"),
   };
+}
+
+/** A file of proc_net(5) that is not there where the kernel has no IPv6: it counts nothing. */
+export function readOfIPv6(path: string): string {
+  return existsSync(path) ? readFileSync(path, "utf8") : "";
 }

@@ -3,8 +3,8 @@ import { test } from "node:test";
 import { Bounds } from "./bounds.ts";
 import { Refusal } from "./visit.ts";
 
-test("connections at a time, and ever", () => {
-  const bounds = new Bounds({ connections: 2, connectionsEver: 3 });
+test("connections at a time", () => {
+  const bounds = new Bounds({ connections: 2 });
   const leave = bounds.enter();
   bounds.enter();
   assert.throws(() => bounds.enter(), /2 connections at a time/);
@@ -12,9 +12,24 @@ test("connections at a time, and ever", () => {
   leave();
   bounds.enter();
   assert.throws(() => bounds.enter(), Refusal);
-  const few = new Bounds({ connectionsEver: 1 });
-  few.enter()();
-  assert.throws(() => few.enter(), /more than 1 connections$/);
+});
+
+test("connections ever, those among them that never get a place", () => {
+  const bounds = new Bounds({ connectionsEver: 2 });
+  bounds.arrive();
+  bounds.arrive();
+  assert.equal(bounds.isSpent, false);
+  bounds.enter();
+  bounds.arrive();
+  assert.equal(bounds.isSpent, true);
+  assert.throws(() => bounds.enter(), /more than 2 connections$/);
+});
+
+test("requests over all connections", () => {
+  const bounds = new Bounds({ requestsEver: 2 });
+  bounds.request();
+  bounds.request();
+  assert.throws(() => bounds.request(), /more than 2 requests$/);
 });
 
 test("bytes each way, over all connections", () => {
@@ -34,12 +49,9 @@ test("bytes that are held, until they are let go", () => {
   bounds.hold(6);
 });
 
-test("names asked for, and a sandbox that has had all its connections", () => {
-  const bounds = new Bounds({ questionsEver: 2, connectionsEver: 1 });
+test("names asked for", () => {
+  const bounds = new Bounds({ questionsEver: 2 });
   bounds.ask();
   bounds.ask();
   assert.throws(() => bounds.ask(), /more than 2 names were asked for/);
-  assert.equal(bounds.isSpent, false);
-  bounds.enter();
-  assert.equal(bounds.isSpent, true);
 });

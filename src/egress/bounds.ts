@@ -4,8 +4,10 @@ import { Refusal } from "./visit.ts";
 export interface BoundsMax {
   /** Connections at a time. */
   readonly connections: number;
-  /** In a sandbox's whole life. */
+  /** In a sandbox's whole life, those that are refused too. */
   readonly connectionsEver: number;
+  /** Over all opened connections, in a sandbox's whole life. */
+  readonly requestsEver: number;
   /** Names asked for, in a sandbox's whole life. */
   readonly questionsEver: number;
   /** Over all connections: from the tool, and to it. */
@@ -26,6 +28,7 @@ const GIB = 1024 ** 3;
 export const BOUNDS: BoundsMax = {
   connections: 128,
   connectionsEver: 16_384,
+  requestsEver: 65_536,
   questionsEver: 65_536,
   bytesSent: 4 * GIB,
   bytesReceived: 16 * GIB,
@@ -40,6 +43,7 @@ export class Bounds {
   readonly max: BoundsMax;
   #open = 0;
   #ever = 0;
+  #requests = 0;
   #sent = 0;
   #received = 0;
   #held = 0;
@@ -51,7 +55,7 @@ export class Bounds {
 
   /** No connection is taken any more: what comes costs no more than the kernel's refusal. */
   get isSpent(): boolean {
-    return this.#ever >= this.max.connectionsEver;
+    return this.#ever > this.max.connectionsEver;
   }
 
   /** @throws Refusal once there are too many; from then on nothing is answered. */
@@ -61,18 +65,29 @@ export class Bounds {
       throw new Refusal(`more than ${this.max.questionsEver} names were asked for`);
   }
 
-  /** @returns what gives the place back. @throws Refusal where there is none. */
+  /** A connection came, whatever becomes of it. */
+  arrive(): void {
+    this.#ever += 1;
+  }
+
+  /** A place for one that came. @returns what gives it back. @throws Refusal where there is none. */
   enter(): () => void {
     const { connections, connectionsEver } = this.max;
+    if (this.#ever > connectionsEver) throw new Refusal(`more than ${connectionsEver} connections`);
     if (this.#open >= connections) throw new Refusal(`more than ${connections} connections at a time`);
-    if (this.#ever >= connectionsEver) throw new Refusal(`more than ${connectionsEver} connections`);
     this.#open += 1;
-    this.#ever += 1;
     let isIn = true;
     return () => {
       if (isIn) this.#open -= 1;
       isIn = false;
     };
+  }
+
+  /** A request in an opened connection. @throws Refusal once there are too many. */
+  request(): void {
+    this.#requests += 1;
+    if (this.#requests > this.max.requestsEver)
+      throw new Refusal(`more than ${this.max.requestsEver} requests`);
   }
 
   /** Bytes that are kept in memory. @throws Refusal where they are too many; then they are not counted. */

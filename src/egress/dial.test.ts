@@ -130,6 +130,51 @@ test("an address of this host is refused although it is public, unless the rule 
   ]);
 });
 
+test("what a translator adds is left out where what it stands for is there, and refused where it is not", async () => {
+  await using target = await listen();
+  const { socket, address } = await dial(options(answering("64:ff9b::7f00:1", "127.0.0.1"), target.port));
+  socket.destroy();
+  assert.equal(address, "127.0.0.1");
+  const open = (): never => assert.fail("it connected");
+  await assert.rejects(
+    dial(options(answering("64:ff9b::a00:1", "8.8.8.8"), 443, { rule: {}, open })),
+    isRefusal(/64:ff9b::a00:1, which is NAT64/),
+  );
+});
+
+test("a host that breaks off at once is told as that", async () => {
+  await using target = await listen();
+  // By the time it is told of the connection, the kernel knows of none any more.
+  const open = (address: string, port: number): Socket => {
+    const socket = connect(port, address);
+    socket.prependOnceListener("connect", () => socket.destroy());
+    return socket;
+  };
+  await assert.rejects(
+    dial(options(answering("127.0.0.1"), target.port, { open })),
+    isRefusal(/^a\.example broke the connection off at once$/),
+  );
+});
+
+test("a way out is told where there is one", async () => {
+  const open = (): never => assert.fail("it connected");
+  const remedyOf = async (...addresses: string[]): Promise<string | undefined> => {
+    try {
+      await dial(options(answering(...addresses), 8443, { rule: {}, open }));
+    } catch (error) {
+      assert.ok(error instanceof Refusal);
+      return error.remedy;
+    }
+    return assert.fail("it was dialled");
+  };
+  assert.match(
+    (await remedyOf("10.0.0.1")) ?? "",
+    /`--net a\.example:8443,private`, or `allowPrivate: true`/,
+  );
+  assert.match((await remedyOf()) ?? "", /resolvers/);
+  assert.equal(await remedyOf("169.254.169.254"), undefined, "no rule leads there");
+});
+
 test("a literal is not looked up, and is held to the same", async () => {
   await using target = await listen();
   const resolver = answering("127.0.0.9");

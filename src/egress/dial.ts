@@ -2,7 +2,7 @@ import { connect, isIP, isIPv6, type OnReadOpts, type Socket, SocketAddress } fr
 import { networkInterfaces } from "node:os";
 import type { NetworkRule } from "../contract/network.ts";
 import type { Resolver } from "./resolver.ts";
-import { mayReach, whyNotPublic } from "./special-addresses.ts";
+import { mayReach, translatedAddress, whyNotPublic } from "./special-addresses.ts";
 import { type Dialed, Refusal } from "./visit.ts";
 
 /** RFC 8305 section 5: how long an attempt has before the next is made beside it. */
@@ -11,6 +11,9 @@ const ATTEMPT_DELAY_MS = 250;
 export const ADDRESSES_TRIED_MAX = 16;
 
 const OWN = "an address of this host";
+/** A name that does not resolve is misspelled, or known to other servers than were asked. */
+const NO_ADDRESS_REMEDY =
+  "check its spelling, and the name servers: `egress: { resolvers: [ADDRESS] }` in callgate.yaml, else this host's own";
 
 export interface DialOptions {
   /** Lower case; an address where the rule names one. */
@@ -35,18 +38,22 @@ export interface DialOptions {
 export async function dial(options: DialOptions): Promise<Dialed> {
   const { name, rule, resolver, signal } = options;
   const addresses = isIP(name) === 0 ? await resolver.resolve(name, signal) : [name];
-  check(name, addresses, rule.allowPrivate === true);
-  const tried = interleave([...new Set(addresses.map(asWritten))]).slice(0, ADDRESSES_TRIED_MAX);
-  const socket = await connectFirst(tried, options);
-  const { remoteAddress: address } = socket;
-  if (address === undefined || !tried.includes(address)) {
+  const own = addresses.filter((address) => !isTranslated(address, addresses));
+  check(options, own);
+  const tried = interleave([...new Set(own.map(asWritten))]).slice(0, ADDRESSES_TRIED_MAX);
+  const { socket, from, address } = await connectFirst(tried, options);
+  if (address === undefined) {
+    socket.destroy();
+    throw new Refusal(`${name} broke the connection off at once`);
+  }
+  if (!tried.includes(address)) {
     socket.destroy();
     throw new Refusal(`${name} was connected to another address than the one that was checked`);
   }
   // What is routed to this host without being an interface's: the kernel answers from the address that was asked.
-  if (rule.allowPrivate !== true && socket.localAddress === address) {
+  if (rule.allowPrivate !== true && from === address) {
     socket.destroy();
-    throw new Refusal(`${name} stands for ${address}, which is ${OWN}`);
+    throw new Refusal(`${name} stands for ${address}, which is ${OWN}`, { remedy: privately(options) });
   }
   return { socket, address };
 }
@@ -55,20 +62,36 @@ export async function dial(options: DialOptions): Promise<Dialed> {
  * All must pass. One that may not be reached among others that may is how a name leads inside on the second try, and
  * no honest public name has it; whoever needs it says `allowPrivate`.
  */
-function check(name: string, addresses: readonly string[], allowPrivate: boolean): void {
-  if (addresses.length === 0) throw new Refusal(`${name} has no address`);
+function check(options: DialOptions, addresses: readonly string[]): void {
+  const { name } = options;
+  const allowPrivate = options.rule.allowPrivate === true;
+  if (addresses.length === 0) throw new Refusal(`${name} has no address`, { remedy: NO_ADDRESS_REMEDY });
   const own = allowPrivate ? new Set<string>() : ownAddresses();
   for (const address of addresses) {
     if (mayReach(address, allowPrivate) && !own.has(asWritten(address))) continue;
     const why = `${address}, which is ${whyNotPublic(address) ?? OWN}`;
-    throw new Refusal(name === address ? `a rule may not lead to ${why}` : `${name} stands for ${why}`);
+    const remedy = mayReach(address, true) ? privately(options) : undefined;
+    throw new Refusal(name === address ? `a rule may not lead to ${why}` : `${name} stands for ${why}`, {
+      remedy,
+    });
   }
+}
+
+/** As `callgate exec` and a manifest say it. */
+function privately({ name, port }: DialOptions): string {
+  return `where that is meant, \`--net ${name}:${port},private\`, or \`allowPrivate: true\` in its rule`;
 }
 
 /** Of this host's interfaces, public ones too: its services are as near as those on loopback. Asked anew, they change. */
 function ownAddresses(): ReadonlySet<string> {
   const interfaces = Object.values(networkInterfaces()).flatMap((one) => one ?? []);
   return new Set(interfaces.map(({ address }) => asWritten(address)));
+}
+
+/** What a DNS64 adds (RFC 6147) stands for an address that is in the same answer. */
+function isTranslated(address: string, addresses: readonly string[]): boolean {
+  const inner = translatedAddress(address);
+  return inner !== undefined && addresses.includes(inner);
 }
 
 /** As a socket writes where it is connected to. */
@@ -85,10 +108,17 @@ function interleave(addresses: readonly string[]): string[] {
   return [...turns, ...others.filter((address) => !turns.includes(address))];
 }
 
+/** As it was when it was made: of a connection that was broken off since, the kernel knows no addresses. */
+interface Connected {
+  readonly socket: Socket;
+  readonly from: string | undefined;
+  readonly address: string | undefined;
+}
+
 /** The first attempt that succeeds. Another is made when the last has failed, or has taken `ATTEMPT_DELAY_MS`. */
-async function connectFirst(addresses: readonly string[], options: DialOptions): Promise<Socket> {
+async function connectFirst(addresses: readonly string[], options: DialOptions): Promise<Connected> {
   const { name, port, signal, connectMs, onread, open = openSocket } = options;
-  const { promise, resolve, reject } = Promise.withResolvers<Socket>();
+  const { promise, resolve, reject } = Promise.withResolvers<Connected>();
   const attempts = new Set<Socket>();
   const codes: string[] = [];
   let started = 0;
@@ -100,7 +130,9 @@ async function connectFirst(addresses: readonly string[], options: DialOptions):
     started += 1;
     const socket = open(address, port, onread);
     attempts.add(socket);
-    socket.once("connect", () => resolve(socket));
+    socket.once("connect", () =>
+      resolve({ socket, from: socket.localAddress, address: socket.remoteAddress }),
+    );
     socket.on("error", (error: NodeJS.ErrnoException) => {
       if (!attempts.delete(socket)) return; // it was handed over, or is not waited for any more
       codes.push(error.code ?? "no reason");
@@ -117,9 +149,9 @@ async function connectFirst(addresses: readonly string[], options: DialOptions):
   try {
     if (signal.aborted) onAbort();
     else next();
-    const socket = await promise;
-    attempts.delete(socket);
-    return socket;
+    const connected = await promise;
+    attempts.delete(connected.socket);
+    return connected;
   } finally {
     clearTimeout(delay);
     clearTimeout(deadline);

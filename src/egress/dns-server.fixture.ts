@@ -16,17 +16,20 @@ export interface DnsServer extends AsyncDisposable {
  * A DNS server on loopback.
  * @param answers addresses of either family by name, which may change between two questions, or a function that is
  *   asked each time. No entry: no such name. None of the type: no data.
- * @param silent names to which there is no answer at all
+ * @param silent questions to which there is no answer at all
+ * @param delayMs how long an answer waits
  */
 export async function startDnsServer({
   answers,
-  silent = [],
+  silent = () => false,
+  delayMs = () => 0,
   port: own = 0,
 }: {
   readonly answers:
     | ReadonlyMap<string, readonly string[]>
     | ((name: string, type: RecordType) => readonly string[] | undefined);
-  readonly silent?: readonly string[];
+  readonly silent?: (name: string, type: RecordType) => boolean;
+  readonly delayMs?: (name: string, type: RecordType) => number;
   readonly port?: number;
 }): Promise<DnsServer> {
   const lookUp = typeof answers === "function" ? answers : (name: string) => answers.get(name);
@@ -39,10 +42,11 @@ export async function startDnsServer({
     const type = query.type === TYPE.AAAA ? "AAAA" : "A";
     const name = query.hostname ?? "";
     asked.push(`${name} ${type}`);
-    if (silent.includes(name)) return;
+    if (silent(name, type)) return;
     const found = lookUp(name, type);
     const fitting = (found ?? []).filter((each) => isIPv6(each) === (type === "AAAA"));
-    socket.send(encodeReply(query, found ? RCODE.NOERROR : RCODE.NXDOMAIN, fitting), port, address);
+    const reply = encodeReply(query, found ? RCODE.NOERROR : RCODE.NXDOMAIN, fitting);
+    setTimeout(() => socket.send(reply, port, address), delayMs(name, type));
   });
   socket.bind(own, "127.0.0.1");
   await once(socket, "listening");

@@ -111,7 +111,11 @@ export class Egress implements AsyncDisposable {
     if (this.#authority !== undefined && performance.now() - this.#authority.madeMs < AUTHORITY_MS_MAX)
       return this.#authority.made;
     const made = import("./http/authority.ts").then(({ Authority }) => Authority.create());
-    this.#authority = { made, madeMs: performance.now() };
+    const own = { made, madeMs: performance.now() };
+    this.#authority = own;
+    made.catch(() => {
+      if (this.#authority === own) this.#authority = undefined;
+    });
     return made;
   }
 
@@ -129,7 +133,12 @@ export class Egress implements AsyncDisposable {
     const key = authorities.join();
     const known = this.#trusted.get(key) ?? this.#makeTrust(authorities);
     this.#trusted.set(key, known);
-    return await known;
+    try {
+      return await known;
+    } catch (error) {
+      if (this.#trusted.get(key) === known) this.#trusted.delete(key);
+      throw error;
+    }
   }
 
   async #makeTrust(authorities: readonly string[]): Promise<TrustFiles> {

@@ -119,10 +119,8 @@ test("it is the sandbox's user's, in a network of its own", options, async () =>
 test("closing it ends its keeper and its listeners", options, async () => {
   await using guard = startGuard();
   const space = await guard.make(NAMES);
-  const alive = setInterval(() => {}, 1_000);
   await space[Symbol.asyncDispose]();
-  await space.ended;
-  clearInterval(alive);
+  await eventually(() => !space.alive);
   assert.equal(existsSync(space.netNamespace), false);
   assert.deepEqual(
     [...space.servers.values()].map(({ listening }) => listening),
@@ -133,10 +131,9 @@ test("closing it ends its keeper and its listeners", options, async () => {
 test("a keeper that is killed is told, and its guard goes on", options, async () => {
   await using guard = startGuard();
   await using space = await guard.make(NAMES);
-  const alive = setInterval(() => {}, 1_000);
-  process.kill(Number(/\d+/.exec(space.netNamespace)?.[0]), "SIGKILL");
-  await space.ended;
-  clearInterval(alive);
+  assert.equal(space.alive, true);
+  process.kill(space.pid, "SIGKILL");
+  await eventually(() => !space.alive);
   await using next = await guard.make(NAMES);
   assert.ok(existsSync(next.netNamespace));
 });

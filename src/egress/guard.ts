@@ -40,8 +40,8 @@ export interface GuardedNamespace extends AsyncDisposable {
   readonly servers: ReadonlyMap<string, Server>;
   /** UDP, port 53 of the resolver's address. */
   readonly dns: DatagramSocket;
-  /** Resolves when the process that keeps it has ended, for whatever reason. */
-  readonly ended: Promise<void>;
+  /** False once the process that keeps it has ended, for whatever reason. */
+  readonly alive: boolean;
 }
 
 export interface GuardOptions {
@@ -56,7 +56,7 @@ export interface GuardOptions {
 /** What is known of one namespace while it is made, and as long as it is there. */
 interface Pending {
   readonly made: PromiseWithResolvers<Kept>;
-  readonly ended: PromiseWithResolvers<void>;
+  alive: boolean;
   readonly servers: Map<string, Server>;
   dns: DatagramSocket | undefined;
 }
@@ -94,7 +94,7 @@ export class Guard implements AsyncDisposable {
     const id = randomBytes(ID_BYTES).toString("hex");
     const pending: Pending = {
       made: Promise.withResolvers(),
-      ended: Promise.withResolvers(),
+      alive: true,
       servers: new Map(),
       dns: undefined,
     };
@@ -167,11 +167,11 @@ export class Guard implements AsyncDisposable {
     if (failed !== undefined) pending.made.reject(failure(`${failed}: ${errnoName(errno)}`));
     else if (ended === true) {
       this.#pending.delete(id);
+      pending.alive = false;
       pending.made.reject(failure("its keeper ended"));
-      pending.ended.resolve();
     } else if (pid !== undefined) pending.made.resolve({ pid, identity: net ?? "" });
     else if (isDatagramSocket(handle)) pending.dns = handle.unref();
-    else pending.servers.set(at, serverOn(handle));
+    else if (handle !== undefined) pending.servers.set(at, serverOn(handle));
   }
 
   /** It ended, and every keeper was killed with it. The next namespace has a new one. */
@@ -181,7 +181,7 @@ export class Guard implements AsyncDisposable {
     for (const pending of this.#pending.values()) {
       pending.made.promise.catch(() => {}); // who asked has it
       pending.made.reject(failure(why));
-      pending.ended.resolve();
+      pending.alive = false;
     }
     this.#pending.clear();
   }
@@ -201,7 +201,9 @@ function namespaceOf(
     identity,
     servers: pending.servers,
     dns,
-    ended: pending.ended.promise,
+    get alive() {
+      return pending.alive;
+    },
     [Symbol.asyncDispose]: async () => {
       if (!isOpen) return;
       isOpen = false;
@@ -227,6 +229,7 @@ async function closeSockets({ servers, dns }: Pending): Promise<void> {
 /** The kernel has been queueing its connections since it was made. */
 function serverOn(handle: unknown): Server {
   const server = new Server({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
+  server.on("error", () => {}); // what it could not accept was closed
   return server.listen(handle).unref();
 }
 

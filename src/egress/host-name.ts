@@ -1,6 +1,6 @@
 const NAME_BYTES_MAX = 253;
-/** RFC 5890 2.3.1: letters, digits, hyphens. */
-const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+/** RFC 5890 2.3.1: letters, digits, hyphens; and the underscore, which is in names of real hosts (RFC 2181 11). */
+const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
 /** A last label that makes a name an IPv4 address to some reader: decimal, or hexadecimal. */
 const NUMERIC = /^(?:[0-9]+|0x[0-9a-f]*)$/;
 

@@ -1,4 +1,5 @@
 import { readFileSync, readlinkSync } from "node:fs";
+import { readOfIPv6 } from "./attempts.ts";
 import type { GuardedNamespace } from "./guard.ts";
 
 /** How many namespaces are kept for further sandboxes. Each is a small process and a socket per listener. */
@@ -15,7 +16,7 @@ export class KeptNamespaces implements AsyncDisposable {
 
   /** @param owner whose sandboxes may follow each other in one: who calls, which tool, which listeners */
   take(owner: string): GuardedNamespace | undefined {
-    const at = this.#kept.findIndex((one) => one.owner === owner);
+    const at = this.#kept.findIndex((one) => one.owner === owner && one.space.alive);
     return at < 0 ? undefined : this.#kept.splice(at, 1)[0]?.space;
   }
 
@@ -23,7 +24,6 @@ export class KeptNamespaces implements AsyncDisposable {
   async giveBack(owner: string | undefined, space: GuardedNamespace): Promise<void> {
     if (owner === undefined || this.#closed || !isClean(space)) return await space[Symbol.asyncDispose]();
     this.#kept.push({ owner, space });
-    void space.ended.then(() => this.#forget(space));
     if (this.#kept.length > KEPT_MAX) await this.#kept.shift()?.space[Symbol.asyncDispose]();
   }
 
@@ -31,19 +31,18 @@ export class KeptNamespaces implements AsyncDisposable {
     this.#closed = true;
     await Promise.all(this.#kept.splice(0).map(({ space }) => space[Symbol.asyncDispose]()));
   }
-
-  #forget(space: GuardedNamespace): void {
-    const at = this.#kept.findIndex((one) => one.space === space);
-    if (at >= 0) this.#kept.splice(at, 1);
-  }
 }
 
 /** Whether the sockets in it are the gate's listeners and its resolver's, and no others (proc_net(5), `sockstat`). */
 export function isClean({ pid, identity, servers }: GuardedNamespace): boolean {
   const counts = new Map<string, number>();
   try {
-    for (const name of ["sockstat", "sockstat6"])
-      for (const line of readFileSync(`/proc/${pid}/net/${name}`, "utf8").split("\n")) {
+    const tables = [
+      readFileSync(`/proc/${pid}/net/sockstat`, "utf8"),
+      readOfIPv6(`/proc/${pid}/net/sockstat6`),
+    ];
+    for (const table of tables)
+      for (const line of table.split("\n")) {
         const [, protocol, count] = /^(\w+): inuse (\d+)/.exec(line) ?? [];
         if (protocol !== undefined) counts.set(protocol, Number(count));
       }

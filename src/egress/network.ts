@@ -1,13 +1,13 @@
 import type { RemoteInfo } from "node:dgram";
 import type { EventEmitter } from "node:events";
 import type { Server, Socket } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises";
 import type { SecureContext } from "node:tls";
 import { GateError } from "../contract/errors.ts";
 import type { EgressFact, NetworkRule } from "../contract/network.ts";
 import { AheadResolver } from "./ahead-resolver.ts";
 import { type Attempts, readAttempts } from "./attempts.ts";
-import { Bounds } from "./bounds.ts";
+import { Bounds, type BoundsMax } from "./bounds.ts";
 import type { GateCredential } from "./credentials/credential.ts";
 import { dial } from "./dial.ts";
 import { type GuardedNamespace, RESOLVER_ADDRESS } from "./guard.ts";
@@ -17,18 +17,20 @@ import { passTcp, passThrough } from "./pass-through.ts";
 import { reset } from "./reset.ts";
 import type { Resolver } from "./resolver.ts";
 import type { TrustFiles } from "./trust-files.ts";
-import { Refusal, type Visit } from "./visit.ts";
+import { Refusal, remedyIn, type Visit } from "./visit.ts";
 
 /** How long what a tool sent just before it ended may take to get out. */
 const DRAIN_MS_MAX = 500;
 
 export interface NetworkParts {
   readonly space: GuardedNamespace;
-  /** Takes the namespace back, once nothing is in it any more. */
+  /** Takes the namespace back, once nothing is in it any more: another sandbox may have it. */
   readonly giveBack: (space: GuardedNamespace) => Promise<void>;
   readonly table: NameTable;
   readonly resolver: Resolver;
   readonly credentials: readonly GateCredential[];
+  /** In place of `BOUNDS`. */
+  readonly bounds?: Partial<BoundsMax>;
   /** Unset: tools trust what the system trusts. */
   readonly trust: TrustFiles | undefined;
   readonly opening: {
@@ -42,7 +44,7 @@ export interface NetworkParts {
 export class SandboxNetwork implements AsyncDisposable {
   readonly #parts: NetworkParts;
   readonly #resolver: AheadResolver;
-  readonly #bounds = new Bounds();
+  readonly #bounds: Bounds;
   readonly #gone = new AbortController();
   readonly #visits = new Set<Promise<void>>();
   /** What came before somebody listened. */
@@ -51,29 +53,30 @@ export class SandboxNetwork implements AsyncDisposable {
   /** What the kernel had counted before this sandbox. */
   readonly #attempts: Attempts;
   #report: ((fact: EgressFact) => void) | undefined;
+  /** Connections that came and names that were asked for. */
+  #arrivals = 0;
   /** Every process inside is gone. */
   #isOver = false;
-  #alive = true;
+  #isLeft = false;
 
   constructor(parts: NetworkParts) {
     this.#parts = parts;
+    this.#bounds = new Bounds(parts.bounds);
     const { space, resolver } = parts;
     this.#resolver = new AheadResolver(resolver);
     this.#attempts = readAttempts(space);
     for (const [at, server] of space.servers) this.#serve(server, at);
     this.#on(space.dns, "error", () => {}); // a reply that nobody waits for
     this.#on(space.dns, "message", (query: Buffer, { address, port }: RemoteInfo) => {
+      this.#arrivals += 1;
       const reply = this.#answer(query);
       if (reply !== undefined) space.dns.send(reply, port, address, () => {});
-    });
-    void space.ended.then(() => {
-      this.#alive = false;
     });
   }
 
   /** False once its namespace is lost. */
   get alive(): boolean {
-    return this.#alive;
+    return this.#parts.space.alive;
   }
 
   /** What a driver needs to put a sandbox in. */
@@ -110,6 +113,7 @@ export class SandboxNetwork implements AsyncDisposable {
 
   /** Once nothing is inside any more: lets what is on its way get out, within a bound, and ends the rest. */
   async drain(): Promise<void> {
+    await this.#arrived();
     this.#isOver = true;
     if (this.#visits.size > 0) {
       const bound = new AbortController();
@@ -124,11 +128,35 @@ export class SandboxNetwork implements AsyncDisposable {
     this.#tellAttempts(readAttempts(this.#parts.space));
   }
 
+  /** Its sandbox is gone, every process of it: the namespace may serve another one. */
+  async leave(): Promise<void> {
+    await this.#end();
+    this.#isLeft = true;
+    await this.#parts.giveBack(this.#parts.space);
+  }
+
+  /** Ends the namespace too, where it was not left. */
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isLeft) return;
+    await this.#end();
+    await this.#parts.space[Symbol.asyncDispose]();
+  }
+
+  async #end(): Promise<void> {
     this.#gone.abort();
     await Promise.all(this.#visits);
     for (const stop of this.#listening.splice(0)) stop();
-    await this.#parts.giveBack(this.#parts.space);
+  }
+
+  /** What was in the kernel's queues, of which Node takes a little in each turn, has come. */
+  async #arrived(): Promise<void> {
+    const untilMs = performance.now() + DRAIN_MS_MAX;
+    for (let before = -1; before !== this.#arrivals && performance.now() < untilMs; ) {
+      before = this.#arrivals;
+      // The first ends this turn, and the next turn's events are before the second.
+      await turn();
+      await turn();
+    }
   }
 
   #answer(query: Buffer): Uint8Array | undefined {
@@ -150,7 +178,10 @@ export class SandboxNetwork implements AsyncDisposable {
   #tellAttempts({ unroutable, unheard }: Attempts): void {
     const [roads, ports] = [unroutable - this.#attempts.unroutable, unheard - this.#attempts.unheard];
     if (roads > 0) this.#tell(refusedAttempts(`${times(roads)} at an address that no rule reaches`));
-    if (ports > 0) this.#tell(refusedAttempts(`${times(ports)} at a port where nobody listens`));
+    if (ports > 0)
+      this.#tell(
+        refusedAttempts(`${times(ports)} at a port where nobody listens, of a host or of its own loopback`),
+      );
   }
 
   /** As long as this network is: its sockets may serve another one after it. */
@@ -162,9 +193,11 @@ export class SandboxNetwork implements AsyncDisposable {
   #serve(server: Server, at: string): void {
     const [address = "", port] = at.split(":");
     this.#on(server, "connection", (socket: Socket) => {
+      this.#arrivals += 1;
+      this.#bounds.arrive();
       // Nobody is inside who would read an answer.
       if (this.#isOver) return void socket.destroy();
-      const visit = this.#arrived(socket, address, Number(port)).finally(() => {
+      const visit = this.#receive(socket, address, Number(port)).finally(() => {
         socket.destroy();
         this.#visits.delete(visit);
       });
@@ -173,7 +206,7 @@ export class SandboxNetwork implements AsyncDisposable {
   }
 
   /** INVARIANT: never rejects, and reports one fact of kind `connection`. */
-  async #arrived(socket: Socket, address: string, port: number): Promise<void> {
+  async #receive(socket: Socket, address: string, port: number): Promise<void> {
     const startedMs = Date.now();
     socket.on("error", () => {}); // its end says so
     const asked = this.#parts.table.ruleFor(address, port);
@@ -194,7 +227,8 @@ export class SandboxNetwork implements AsyncDisposable {
     } catch (error) {
       if (this.#bounds.isSpent) for (const server of this.#parts.space.servers.values()) server.close();
       reset(socket);
-      if (!reported) report(refusedConnection({ name, port, startedMs }, whyOf(error)));
+      if (!reported)
+        report({ ...refusedConnection({ name, port, startedMs }, whyOf(error)), ...remedyIn(error) });
     } finally {
       leave?.();
     }

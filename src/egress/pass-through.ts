@@ -6,7 +6,7 @@ import { reset } from "./reset.ts";
 import { SecondHello } from "./second-hello.ts";
 import { StaticReads } from "./static-reads.ts";
 import { ALERT, sendAlert } from "./tls-alert.ts";
-import { type Dialed, Refusal, type Visit } from "./visit.ts";
+import { type Dialed, Refusal, remedyIn, type Visit } from "./visit.ts";
 
 export const GONE = "the sandbox was gone";
 const NOTHING: Buffer = Buffer.alloc(0);
@@ -57,7 +57,8 @@ async function carry(visit: Visit, open: () => Promise<Opening>, undialed?: numb
     opening = await open();
     dialed = await visit.dial(signal, reads.onread);
   } catch (error) {
-    visit.report({ ...factOf(visit, startedMs), verdict: "refused", why: whyOf(error, signal) });
+    const why = whyOf(error, signal);
+    visit.report({ ...factOf(visit, startedMs), verdict: "refused", why, ...remedyIn(error) });
     await turnAway(visit, error instanceof AlertedRefusal ? error.alert : undialed);
     if (error instanceof Refusal) return;
     throw error;

@@ -94,6 +94,8 @@ export class PlaceholderWatch {
     if (this.#isIdle) return;
     const name = this.#plain.find(chunk) ?? this.#decoded.find(this.#decoder.decode(chunk));
     if (name !== undefined)
-      throw new Refusal(`the placeholder of credential \`${name}\` was on its way where it is not replaced`);
+      throw new Refusal(`the placeholder of credential \`${name}\` was on its way where it is not replaced`, {
+        remedy: `send it to its own host, whose rule says \`credential: ${name}\``,
+      });
   }
 }

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { startDnsServer } from "./dns-server.fixture.ts";
-import { RESOLVE_MS_MAX, serversResolver, systemResolver } from "./resolver.ts";
+import { RESOLUTION_DELAY_MS, RESOLVE_MS_MAX, serversResolver, systemResolver } from "./resolver.ts";
 import { Refusal } from "./visit.ts";
 
 const forever = new AbortController().signal;
@@ -53,6 +53,40 @@ test("one family may have nothing", async () => {
   const resolver = serversResolver([server.address]);
   assert.deepEqual(await resolver.resolve("four.example", forever), ["192.0.2.1"]);
   assert.deepEqual(await resolver.resolve("six.example", forever), ["2001:db8::1"]);
+});
+
+test("a server that is silent about one family holds up the other's addresses hardly at all", async () => {
+  await using server = await startDnsServer({
+    answers: new Map([["a.example", ["192.0.2.1"]]]),
+    silent: (_, type) => type === "AAAA",
+  });
+  const resolver = serversResolver([server.address], { resolveMsMax: 60_000 });
+  assert.deepEqual(await resolver.resolve("a.example", forever), ["192.0.2.1"]);
+});
+
+test("an answer that is a little later than the other family's is waited for", async () => {
+  await using server = await startDnsServer({
+    answers: new Map([["a.example", ["192.0.2.1", "2001:db8::1"]]]),
+    delayMs: (_, type) => (type === "AAAA" ? RESOLUTION_DELAY_MS / 5 : 0),
+  });
+  const found = await serversResolver([server.address]).resolve("a.example", forever);
+  assert.deepEqual(found, ["2001:db8::1", "192.0.2.1"]);
+});
+
+test("what failed is told, before that one family has nothing", async () => {
+  await using server = await startDnsServer({
+    answers: new Map([["a.example", []]]),
+    silent: (_, type) => type === "A",
+  });
+  const resolver = serversResolver([server.address], { resolveMsMax: 200 });
+  await assert.rejects(
+    resolver.resolve("a.example", forever),
+    isRefusal(/not resolved|could not be resolved/),
+  );
+});
+
+test("a server that is none is an error of that question, and of nothing else", async () => {
+  await assert.rejects(serversResolver(["10.0.0.53]:53"]).resolve("a.example", forever), Error);
 });
 
 test("nothing is kept from one question to the next", async () => {

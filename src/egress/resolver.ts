@@ -2,10 +2,13 @@ import { type LookupAddress, lookup } from "node:dns";
 import { Resolver as DnsResolver } from "node:dns/promises";
 import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Refusal } from "./visit.ts";
 
 /** How long a name may take: what is slower is treated as a name that does not exist. */
 export const RESOLVE_MS_MAX = 5_000;
+/** RFC 8305 section 3: how long the answer of one family waits for the other's. */
+export const RESOLUTION_DELAY_MS = 50;
 /** nsswitch.conf(5): those that resolv.conf speaks of, and those that only know this machine and its link. */
 const NAME_SERVER_SOURCES: readonly string[] = [
   ...["files", "dns", "myhostname", "mymachines"],
@@ -55,11 +58,11 @@ export function systemResolver(options: ResolverOptions & SystemFiles = {}): Res
 /** Asks these servers, as `address` or `address:port`. */
 export function serversResolver(servers: readonly string[], options: ResolverOptions = {}): Resolver {
   const { resolveMsMax = RESOLVE_MS_MAX } = options;
-  return { resolve: (name, signal) => askServers(name, signal, resolveMsMax, servers) };
+  return { resolve: async (name, signal) => await askServers(name, signal, resolveMsMax, servers) };
 }
 
 /** @param servers unset: those of resolv.conf(5), as it is now */
-function askServers(
+async function askServers(
   name: string,
   signal: AbortSignal,
   resolveMsMax: number,
@@ -68,16 +71,31 @@ function askServers(
   // One of its own for every name, so that giving one up leaves the others alone.
   const resolver = new DnsResolver({ timeout: Math.ceil(resolveMsMax / 2), tries: 2 });
   if (servers !== undefined) resolver.setServers(servers);
-  const giveUp = (): void => resolver.cancel();
-  return within(askBoth(resolver, `${name}.`), { name, signal, resolveMsMax, giveUp });
+  try {
+    return await within(askBoth(resolver, `${name}.`), { name, signal, resolveMsMax, giveUp: () => {} });
+  } finally {
+    resolver.cancel();
+  }
 }
 
+/** Waits for both families, and only `RESOLUTION_DELAY_MS` for the second where the first has addresses. */
 async function askBoth(resolver: DnsResolver, name: string): Promise<string[]> {
-  const answers = await Promise.allSettled([resolver.resolve6(name), resolver.resolve4(name)]);
-  const addresses = answers.flatMap((answer) => (answer.status === "fulfilled" ? answer.value : []));
-  const [failed] = answers.flatMap((answer) => (answer.status === "rejected" ? [answer.reason] : []));
-  if (addresses.length === 0 && failed !== undefined) throw failed;
-  return addresses;
+  const found: string[][] = [[], []];
+  const failures: unknown[] = [];
+  const asked = [resolver.resolve6(name), resolver.resolve4(name)].map(async (answer, family) => {
+    try {
+      found[family] = await answer;
+    } catch (error) {
+      failures.push(error);
+      throw error;
+    }
+  });
+  const all = Promise.allSettled(asked);
+  const first = Promise.any(asked).then(() => sleep(RESOLUTION_DELAY_MS, undefined, { ref: false }));
+  await Promise.race([all, first.catch(() => all)]);
+  const addresses = found.flat();
+  if (addresses.length > 0) return addresses;
+  throw failures.find((error) => !isNoSuchName(error)) ?? failures[0];
 }
 
 function lookupAll(name: string): Promise<string[]> {
@@ -136,8 +154,12 @@ async function within(asked: Promise<string[]>, waiting: Waiting): Promise<strin
   }
 }
 
+function isNoSuchName(error: unknown): boolean {
+  return NO_SUCH_NAME.includes((error as NodeJS.ErrnoException).code ?? "");
+}
+
 function whyUnresolved(name: string, error: unknown): string {
   const { code = "no reason" } = error as NodeJS.ErrnoException;
-  if (NO_SUCH_NAME.includes(code)) return `${name} has no address`;
+  if (isNoSuchName(error)) return `${name} has no address`;
   return `${name} could not be resolved (${code})`;
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import ipaddr from "ipaddr.js";
-import { mayReach, SPECIAL_BLOCKS, whyNotPublic } from "./special-addresses.ts";
+import { mayReach, SPECIAL_BLOCKS, translatedAddress, whyNotPublic } from "./special-addresses.ts";
 
 /** As the two registries of IANA list them, and what RFC 4291 and RFC 5771 set apart beside them. */
 const REGISTERED = [
@@ -184,6 +184,13 @@ test("a rule may open what is private, and nothing else that is special", () => 
     assert.equal(mayReach(address, true), true, address);
   }
   for (const address of NEVER) assert.equal(mayReach(address, true), false, address);
+});
+
+test("what stands for an IPv4 address to a translator is known, in every spelling", () => {
+  for (const text of ["64:ff9b::c000:201", "64:ff9b::192.0.2.1", "0064:FF9B:0::c000:0201"])
+    assert.equal(translatedAddress(text), "192.0.2.1", text);
+  for (const text of ["64:ff9b:1::c000:201", "::ffff:192.0.2.1", "192.0.2.1", "64:ff9b::1%eth0", "nonsense"])
+    assert.equal(translatedAddress(text), undefined, text);
 });
 
 test("metadata addresses are named as such", () => {

@@ -113,6 +113,7 @@ export const SPECIAL_BLOCKS: readonly Block[] = [
 ];
 
 const PARSED_BLOCKS = SPECIAL_BLOCKS.map((block) => ({ ...block, range: ipaddr.parseCIDR(block.cidr) }));
+const TRANSLATED = ipaddr.parseCIDR("64:ff9b::/96");
 /** All that IANA gives out (RFC 4291 2.4, RFC 3587): the rest of IPv6 is nobody's. */
 const GLOBAL_UNICAST = ipaddr.parseCIDR("2000::/3");
 /** RFC 5214 6.1: an interface identifier that ends in an IPv4 address, below whatever prefix. */
@@ -127,6 +128,13 @@ export function whyNotPublic(address: string): string | undefined {
 export function mayReach(address: string, allowPrivate: boolean): boolean {
   const found = judge(address);
   return found === undefined || (allowPrivate && found.isPrivate);
+}
+
+/** The IPv4 address for which an IPv6 one stands to a translator (RFC 6052 2.1). */
+export function translatedAddress(address: string): string | undefined {
+  if (address.includes("%") || !isIPv6(address)) return undefined;
+  const parsed = ipaddr.IPv6.parse(address.replace(/[\d.]+\.[\d.]+$/, toHex));
+  return parsed.match(TRANSLATED) ? atEnd(parsed.parts) : undefined;
 }
 
 interface Found {

@@ -40,4 +40,16 @@ export interface Visit {
 /** Something that is refused, with words for the record and the tool's owner. Not a fault. */
 export class Refusal extends Error {
   override readonly name = "Refusal";
+  /** What would let it pass, where somebody can. */
+  readonly remedy: string | undefined;
+
+  constructor(why: string, options: ErrorOptions & { readonly remedy?: string | undefined } = {}) {
+    super(why, options);
+    this.remedy = options.remedy;
+  }
+}
+
+/** For a fact: the way out of a refusal, where it has one. */
+export function remedyIn(error: unknown): Pick<EgressFact, "remedy"> {
+  return error instanceof Refusal && error.remedy !== undefined ? { remedy: error.remedy } : {};
 }

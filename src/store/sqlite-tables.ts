@@ -161,10 +161,8 @@ export class SqliteTables {
       this.#rows(`${ENTRY} WHERE "index" >= ? ORDER BY "index" LIMIT ?`, from, limit).map((row) =>
         this.#entry(row),
       ),
-    ofCall: (call, limit) =>
-      this.#rows(`${ENTRY} WHERE call = ? ORDER BY "index" LIMIT ?`, call, limit).map((row) =>
-        this.#entry(row),
-      ),
+    ofCall: (call) =>
+      this.#rows(`${ENTRY} WHERE call = ? ORDER BY "index"`, call).map((row) => this.#entry(row)),
     lastCall: () => {
       const row = this.#row(`SELECT call FROM entries WHERE call IS NOT NULL ORDER BY "index" DESC LIMIT 1`);
       return row && this.#call(row);

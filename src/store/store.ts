@@ -70,8 +70,8 @@ export interface Store extends Disposable {
     hashes(index: number): Uint8Array | undefined;
     /** Up to `limit` entries from index `from` on. */
     list(from: number, limit: number): readonly StoredEntry[];
-    /** One call's entries, at most `limit`. */
-    ofCall(call: CallId, limit: number): readonly StoredEntry[];
+    /** All of one call's entries, in order. */
+    ofCall(call: CallId): readonly StoredEntry[];
     /** The newest entry that belongs to a call. */
     lastCall(): CallId | undefined;
     /** Every entry in order, read as it is asked for. */

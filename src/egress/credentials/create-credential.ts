@@ -107,8 +107,9 @@ class HeldCredential implements GateCredential {
       text = await this.#source();
     } catch (error) {
       // Whatever else was thrown may quote what it read.
-      const why = error instanceof GateError ? `: ${error.message}` : "";
-      throw new Refusal(`credential \`${this.name}\` cannot be had${why}`);
+      const { message, remedy } = error instanceof GateError ? error : {};
+      const why = message === undefined ? "" : `: ${message}`;
+      throw new Refusal(`credential \`${this.name}\` cannot be had${why}`, { remedy });
     }
     const held = holdSecret(this.name, this.#how, text);
     try {

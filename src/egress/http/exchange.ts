@@ -7,7 +7,7 @@ import {
 } from "node:http";
 import type { Duplex, Readable } from "node:stream";
 import type { EgressFact } from "../../contract/network.ts";
-import { Refusal, type Visit } from "../visit.ts";
+import { Refusal, remedyIn, type Visit } from "../visit.ts";
 import { answerHeaders, answerTrailers, maskerOf } from "./answer-head.ts";
 import { answerTo, written } from "./await-outside.ts";
 import { type Forward, judgeRequest, shownPath } from "./judge-request.ts";
@@ -45,10 +45,14 @@ export async function exchange(visit: Visit, upstream: Upstream, asked: Asked): 
   const { credential, name, port } = visit;
   const method = request.method ?? "";
   const path = shownPath(request.url ?? "");
-  const report = (verdict: EgressFact["verdict"], status: number | null, why?: string): void =>
+  const report = (
+    verdict: EgressFact["verdict"],
+    status: number | null,
+    how: Pick<EgressFact, "why" | "remedy"> = {},
+  ): void =>
     visit.report({
+      ...how,
       ...{ verdict, kind: "request", name, port, startedMs, durationMs: Date.now() - startedMs },
-      ...(why === undefined ? {} : { why }),
       ...(upstream.address === undefined ? {} : { address: upstream.address }),
       ...{ bytesSent: tally.sent, bytesReceived: tally.received, request: { method, path, status } },
       ...(credential === undefined || verdict === "refused" ? {} : { credential: credential.name }),
@@ -62,24 +66,18 @@ export async function exchange(visit: Visit, upstream: Upstream, asked: Asked): 
     const status = error instanceof Refusal && !(error instanceof UpstreamFailure) ? 403 : 502;
     const isFresh = !response.headersSent && !response.destroyed;
     const isBegun = response.headersSent || response.statusCode === 101;
-    report("refused", isFresh ? status : isBegun ? response.statusCode : null, why);
+    const remedy = remedyIn(error);
+    report("refused", isFresh ? status : isBegun ? response.statusCode : null, { why, ...remedy });
     // An answer that was begun may not look like a whole one.
     if (!isFresh) request.socket.destroy();
-    else await respond(asked, status, wordsOf(why, status, visit, { method, path }));
+    else
+      await respond(asked, status, wordsOf(status === 502 ? `${name} was not reached: ${why}` : why, remedy));
     return false;
   }
 }
 
-function wordsOf(
-  why: string,
-  status: number,
-  { name, rule }: Visit,
-  { method, path }: { readonly method: string; readonly path: string },
-): string {
-  if (status === 502) return `${name} was not reached: ${why}`;
-  if (!why.endsWith(`is not in the rules for ${name}`)) return why;
-  const rules = `{ methods: [${method}], paths: [${JSON.stringify(path)}] }`;
-  return `${why}\nto permit it, add to the tool's rule for \`${rule.host}\`, under \`http\`: ${rules}`;
+function wordsOf(why: string, { remedy }: Pick<EgressFact, "remedy">): string {
+  return remedy === undefined ? why : `${why}\nto permit it, ${remedy}`;
 }
 
 async function carry(visit: Visit, upstream: Upstream, asked: Asked, tally: Tally): Promise<Ended> {
@@ -87,9 +85,10 @@ async function carry(visit: Visit, upstream: Upstream, asked: Asked, tally: Tall
   const { rule, name, port, credential } = visit;
   const { method = "", url: target = "", rawHeaders, httpVersion } = request;
   countSent(visit, tally, rawHeaders.join("").length + target.length);
+  visit.bounds.request();
   if (asked.refused !== undefined) throw new Refusal(asked.refused);
   const judged = judgeRequest({ method, target, rawHeaders, httpVersion, rule, name, port });
-  if ("refused" in judged) throw new Refusal(judged.refused);
+  if ("refused" in judged) throw new Refusal(judged.refused, judged);
   if (judged.upgrade !== (upgrade !== undefined)) throw new Refusal("its Upgrade can be read in two ways");
   if (judged.upgrade && credential?.masksResponses === true)
     throw new Refusal(`a WebSocket cannot be searched for the secret of credential \`${credential.name}\``);

@@ -31,11 +31,11 @@ export type Judgement =
   | { readonly forward: Forward; readonly upgrade: boolean }
   | {
       readonly refused: string;
-      /** The request itself is fine, but for the rules. */
-      readonly byRule?: true;
+      /** Where the request itself is fine, but for the rules. */
+      readonly remedy?: string;
     };
 
-type Refused = { readonly refused: string; readonly byRule?: true };
+type Refused = { readonly refused: string; readonly remedy?: string };
 type Headers = readonly (readonly [name: string, value: string])[];
 
 /** RFC 9110 5.6.2. */
@@ -210,7 +210,7 @@ function whyOverridden(headers: Headers, { http }: RequestHead["rule"]): string 
 /** Every path that an origin might read has to be one that a rule permits for this method. */
 function whyNot({ method, rule, name }: RequestHead, target: string, upgrade: boolean): Refused | undefined {
   const { http } = rule;
-  if (http === undefined) return upgrade ? whyNoUpgrade(name, []) : undefined;
+  if (http === undefined) return upgrade ? whyNoUpgrade(name) : undefined;
   const paths = readings(target);
   if ("refused" in paths) return { refused: paths.refused };
   const ofMethod = http.filter(({ methods }) => methods.includes(method));
@@ -218,13 +218,20 @@ function whyNot({ method, rule, name }: RequestHead, target: string, upgrade: bo
   const permitted = (path: string, all: readonly HttpRule[]): boolean =>
     all.some(({ paths: patterns }) => patterns.some((pattern) => fitsPath(path, pattern)));
   if (paths.every((path) => permitted(path, rules))) return undefined;
-  if (upgrade && paths.every((path) => permitted(path, ofMethod))) return whyNoUpgrade(name, ofMethod);
-  return { refused: `${method} ${shownPath(target)} is not in the rules for ${name}`, byRule: true };
+  if (upgrade && paths.every((path) => permitted(path, ofMethod))) return whyNoUpgrade(name);
+  const path = shownPath(target);
+  const missing = `{ methods: [${method}], paths: [${JSON.stringify(path)}] }`;
+  return {
+    refused: `${method} ${path} is not in the rules for ${name}`,
+    remedy: `add to the tool's rule for ${name}, under \`http\`: ${missing}`,
+  };
 }
 
-function whyNoUpgrade(name: string, rules: readonly HttpRule[]): Refused {
-  const hint = rules.length > 0 ? ": add `upgrade: true` to the rule" : "";
-  return { refused: `a WebSocket is not in the rules for ${name}${hint}`, byRule: true };
+function whyNoUpgrade(name: string): Refused {
+  return {
+    refused: `a WebSocket is not in the rules for ${name}`,
+    remedy: "add `upgrade: true` to the entry under `http` that has its path",
+  };
 }
 
 /** Characters of a path that go into a record or an answer. */

@@ -2,7 +2,7 @@ import { Agent } from "node:http";
 import type { Socket } from "node:net";
 import { connect, createSecureContext, getCACertificates, type SecureContext } from "node:tls";
 import { isHostName } from "../host-name.ts";
-import { Refusal, type Visit } from "../visit.ts";
+import { Refusal, remedyIn, type Visit } from "../visit.ts";
 
 /** The outside could not be had: the tool is told 502. */
 export class UpstreamFailure extends Refusal {}
@@ -69,7 +69,10 @@ export class Upstream {
       signal: AbortSignal.any([this.#visit.signal, this.#ended.signal]),
     };
     const dialed = await visit.dial(signal).catch((error: unknown) => {
-      throw new UpstreamFailure(error instanceof Refusal ? error.message : "it could not be dialled");
+      throw new UpstreamFailure(
+        error instanceof Refusal ? error.message : "it could not be dialled",
+        remedyIn(error),
+      );
     });
     dialed.socket.on("error", () => {}); // Who uses it sees its end.
     this.#moved = this.moved;

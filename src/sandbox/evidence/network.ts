@@ -1,4 +1,4 @@
-import { readFileSync, readlinkSync } from "node:fs";
+import { existsSync, readFileSync, readlinkSync } from "node:fs";
 import type { Control } from "../../contract/execution.ts";
 import type { JoinedNetwork } from "../driver.ts";
 import { verified } from "./process.ts";
@@ -23,7 +23,7 @@ export function guardedNetwork(pid: number, asked: JoinedNetwork, note = ""): Co
   const devices = devicesOf(pid);
   if (devices.join() !== "lo") faults.push(`devices: ${devices.join(", ")}`);
   const held = heldSockets(pid);
-  const others = ["TCP6", "UDP6", "RAW", "RAW6"].filter((name) => held.get(name) !== 0);
+  const others = ["TCP6", "UDP6", "RAW", "RAW6"].filter((name) => (held.get(name) ?? 0) !== 0);
   if (held.get("TCP") !== asked.listeners.length || others.length > 0) faults.push(listenersOf(pid, others));
   const datagrams = [...sockets(pid, "udp", UNCONNECTED), ...sockets(pid, "udp6", UNCONNECTED)];
   if (datagrams.join() !== `${asked.resolver}:53`) faults.push(`UDP: ${datagrams.join(", ") || "none"}`);
@@ -43,7 +43,10 @@ function devicesOf(pid: number): readonly string[] {
 }
 
 function tableOf(pid: number, name: string, headings: number): readonly string[] {
-  const lines = readFileSync(`/proc/${pid}/net/${name}`, "utf8").split("\n");
+  const path = `/proc/${pid}/net/${name}`;
+  // A kernel without IPv6 has none of its tables.
+  if (name.includes("6") && !existsSync(path)) return [];
+  const lines = readFileSync(path, "utf8").split("\n");
   return lines.slice(headings).filter((line) => line.trim() !== "");
 }
 
