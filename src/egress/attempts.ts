@@ -5,7 +5,10 @@ import type { GuardedNamespace } from "./guard.ts";
 export interface Attempts {
   /** At addresses to which there is no route, by whatever protocol. */
   readonly unroutable: number;
-  /** At ports on which nobody listens; the tool's own loopback is among them. */
+  /**
+   * At ports on which nobody listens. Those of the tool's own loopback are among them, and so are the resolver's
+   * answers for which it did not wait.
+   */
   readonly unheard: number;
 }
 

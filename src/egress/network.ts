@@ -55,7 +55,7 @@ export class SandboxNetwork implements AsyncDisposable {
   #report: ((fact: EgressFact) => void) | undefined;
   /** Connections that came and names that were asked for. */
   #arrivals = 0;
-  /** Every process inside is gone. */
+  /** Every process inside is gone, and all that they left has come. */
   #isOver = false;
   #isLeft = false;
 
