@@ -5,6 +5,7 @@ import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { stateDir } from "./log.fixture.ts";
 import { openLog } from "./log.ts";
 import { isAlive, thisSession } from "./session.ts";
@@ -130,8 +131,8 @@ test("a writer's thread that cannot open the folder says why to every request", 
 });
 
 test("a process that ended and that nobody has waited for is dead", async () => {
-  // The shell starts a child that ends at once, then becomes a program that never waits for it.
-  const parent = spawn("sh", ["-c", "sleep 0 & echo $!; exec sleep 60"], {
+  // The shell starts a child that ends soon, but not before it has become a program that never waits for it.
+  const parent = spawn("sh", ["-c", "sleep 0.3 & echo $!; exec sleep 60"], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const pid = Number(await firstLine(parent));
@@ -141,6 +142,7 @@ test("a process that ended and that nobody has waited for is dead", async () => 
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     [state = "", ticks = ""] = [fields[0], fields[19]];
+    await sleep(10);
   }
   const [boot] = thisSession().split(":");
   assert.ok(!isAlive(`${boot}:${pid}:${ticks}`));
