@@ -8,6 +8,7 @@ import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { startDnsServer } from "./dns-server.fixture.ts";
 import { RESOLUTION_DELAY_MS, RESOLVE_MS_MAX, serversResolver, systemResolver } from "./resolver.ts";
 import { Refusal } from "./visit.ts";
@@ -201,7 +202,7 @@ test("getaddrinfo is asked where there is more than name servers, for the full n
 });
 
 test("the system's name servers are asked, and names that stall hold up no others", (t) => {
-  const program = `${import.meta.dirname}/resolver.system.fixture.ts`;
+  const program = fileURLToPath(new URL("resolver.system.fixture.ts", import.meta.url));
   const script = `ip link set lo up && mount --bind "$1" /etc/resolv.conf && shift && exec "$@"`;
   const folder = mkdtempSync(join(tmpdir(), "callgate-resolver-"));
   try {

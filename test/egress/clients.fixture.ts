@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { chownSync, existsSync, realpathSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 /** What a client is asked for. Nothing here names a proxy, and nothing says whom to trust. */
 export interface Client {
@@ -41,6 +42,11 @@ function absent(...paths: readonly string[]): string | false {
 }
 
 const NODE_FETCH = `const r = await fetch(process.argv[1]).catch((e) => { console.log(e.cause?.code ?? e); process.exit(1) }); console.log(await r.text())`;
+
+/** The package, which has a newer client than the one inside of Node. */
+const UNDICI = dirname(fileURLToPath(import.meta.resolve("undici/package.json")));
+const UNDICI_REQUEST = `const { request } = require(process.argv[1]);
+request(process.argv[2]).then(({ body }) => body.text()).then(console.log, (e) => { console.log(e.code ?? e); process.exit(1) })`;
 
 const GO = `package main
 import ("fmt"; "io"; "net/http"; "os")
@@ -178,7 +184,7 @@ export function clients(files: ClientFiles): readonly Client[] {
     },
     {
       ...web,
-      name: "Node fetch (undici)",
+      name: "Node fetch",
       skip: false,
       command: (host, port) => [
         join(NODE, "bin/node"),
@@ -188,6 +194,14 @@ export function clients(files: ClientFiles): readonly Client[] {
         https(host, port),
       ],
       read: [NODE],
+      large: true,
+    },
+    {
+      ...web,
+      name: "undici",
+      skip: false,
+      command: (host, port) => [join(NODE, "bin/node"), "-e", UNDICI_REQUEST, UNDICI, https(host, port)],
+      read: [NODE, UNDICI],
       large: true,
     },
     {
