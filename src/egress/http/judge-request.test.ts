@@ -183,7 +183,7 @@ const REFUSED: readonly (readonly [what: string, Partial<RequestHead>, why: RegE
     { target: "/live", rawHeaders: [...WEBSOCKET, "Content-Length", "0"] },
     /has a body/,
   ],
-  ["WebSocket without a rule for it", { rawHeaders: WEBSOCKET }, /add `upgrade: true`/],
+  ["WebSocket without a rule for it", { rawHeaders: WEBSOCKET }, /^a WebSocket is not in the rules for /],
   [
     "WebSocket where no rule is for requests",
     { rawHeaders: WEBSOCKET, rule: { protocol: "tls" } },
@@ -269,4 +269,17 @@ test("a shown path has no query and nothing unprintable, and is short", () => {
   assert.equal(shownPath("https://a.test/b?c"), "/b");
   assert.equal(shownPath("/a\u0007é"), "/a??");
   assert.equal(shownPath(`/${"a".repeat(600)}`).length, 512);
+});
+
+test("where the rules alone are in the way, it says which one is missing", () => {
+  const remedyOf = (given: Partial<RequestHead>): string | undefined => {
+    const judgement = judge(given);
+    return "refused" in judgement ? judgement.remedy : assert.fail("it passes");
+  };
+  assert.match(remedyOf({ rawHeaders: WEBSOCKET }) ?? "", /add `upgrade: true`/);
+  assert.match(
+    remedyOf({ method: "POST", target: "/other?q=1" }) ?? "",
+    /under `http`: \{ methods: \[POST\], paths: \["\/other"\] \}$/,
+  );
+  assert.equal(remedyOf({ target: "*" }), undefined, "no rule lets this pass");
 });
