@@ -2,7 +2,8 @@ import type { JsonObject } from "../contract/json.ts";
 import type { Network, NetworkRule } from "../contract/network.ts";
 import type { Tool } from "../contract/tool.ts";
 import { EXEC_TOOL } from "./builtin.ts";
-import { checkRules, parseNetText } from "./network-rule.ts";
+import { checkRules } from "./network-rule.ts";
+import { parseNetText } from "./network-text.ts";
 
 /**
  * What one call would reach: what the tool's manifest says or, of `callgate.exec`, what its input names.

@@ -27,7 +27,8 @@ export interface ExecRequest {
   readonly explainSyscalls?: boolean;
 }
 
-import { checkRules, parseNetText } from "./network-rule.ts";
+import { checkRules } from "./network-rule.ts";
+import { parseNetText } from "./network-text.ts";
 
 const PATHS_MAX = 256;
 const PATH_LENGTH_MAX = 4096;

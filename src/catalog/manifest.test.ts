@@ -142,7 +142,7 @@ describe("the form of a manifest", () => {
     ["`shell: true`", { rest: "shell: true" }, /there is no `shell: true`/, "6:1", /tier: medium/],
     ["`shell: true` under run", { run: "shell: true, command: [x]" }, /there is no `shell: true`/, "5:8"],
     ["a command as a line", { run: "command: rg x" }, /`run.command` must be a list/, "5:17"],
-    ["no command", { run: "command: []" }, /at least 1 entries/, "5:17"],
+    ["no command", { run: "command: []" }, /at least 1 entry/, "5:17"],
     ["artifacts", { rest: "artifacts: []" }, /`artifacts` .* is not in this version/, "6:1", /later version/],
     ["credentials", { rest: "credentials: [x]" }, /named by the rule of the host/, "6:1", /credential: NAME/],
     [
@@ -157,7 +157,7 @@ describe("the form of a manifest", () => {
       /`staged` has no meaning without `write`/,
       "6:21",
     ],
-    ["an empty allow list", { rest: "sandbox: { network: { allow: [] } }" }, /at least 1 entries/, "6:30"],
+    ["an empty allow list", { rest: "sandbox: { network: { allow: [] } }" }, /at least 1 entry/, "6:30"],
     ["another network", { rest: "sandbox: { network: host }" }, /`sandbox.network`/, "6:21"],
     ["allowLeadingDash in the wrong place", { rest: "allowLeadingDash: true" }, /stands under `run`/, "6:1"],
     [

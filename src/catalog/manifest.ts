@@ -14,6 +14,7 @@ import type { Tool } from "../contract/tool.ts";
 import { digestTool, type ToolDefinition } from "./digest.ts";
 import { createSchemaChecker, propertyKind, type SchemaChecker } from "./input-schema.ts";
 import { MANIFEST_REFUSALS, type ManifestFile, manifestSchema } from "./manifest-schema.ts";
+import { NETWORK_HINTS } from "./network-schema.ts";
 import { findCodeUse, isLiteral } from "./programs.ts";
 import { parseTemplate, type TemplatePart } from "./template.ts";
 import { fillLimits } from "./units.ts";
@@ -204,7 +205,7 @@ export function readManifest(
   schemas: SchemaChecker = createSchemaChecker(),
 ): Manifest {
   const document = parseDocument(text, file);
-  const manifest = validate(document, manifestSchema, MANIFEST_REFUSALS);
+  const manifest = validate(document, manifestSchema, MANIFEST_REFUSALS, NETWORK_HINTS);
   schemas.check(document, "input", ["input"], manifest.input);
   checkCommand(document, manifest);
   checkCodeUse(document, manifest);

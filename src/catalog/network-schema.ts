@@ -1,14 +1,30 @@
 import { z } from "zod";
+import type { Hint } from "../config/issues.ts";
 import type { GateError } from "../contract/errors.ts";
 import type { HttpRule, Network, NetworkRule } from "../contract/network.ts";
-import {
-  checkRules,
-  completeRule,
-  HTTP_RULES_MAX,
-  PORTS_MAX,
-  parseNetText,
-  RULES_MAX,
-} from "./network-rule.ts";
+import { checkRules, completeRule, HTTP_RULES_MAX, PORTS_MAX, RULES_MAX } from "./network-rule.ts";
+import { parseShortRule } from "./network-text.ts";
+
+const NETWORK = "sandbox.network";
+const RULE = `${NETWORK}.allow.*`;
+
+/** What to do about a manifest's network that does not fit. */
+export const NETWORK_HINTS: readonly Hint[] = [
+  { path: NETWORK, remedy: "write `network: none`, or `network: { allow: [api.example.com] }`" },
+  { path: `${NETWORK}.allow`, remedy: "name a host, or write `network: none`" },
+  { path: RULE, remedy: "write `api.example.com`, or `{ host: api.example.com, ports: [8443] }`" },
+  { path: `${RULE}.host`, remedy: "write `host: api.example.com`" },
+  { path: `${RULE}.ports`, remedy: "write such as `ports: [443, 8443]`, or remove the key" },
+  { path: `${RULE}.ports.*`, remedy: "a port is a number from 1 to 65535; a range has no place here" },
+  {
+    path: `${RULE}.http`,
+    remedy: 'write such as `http: [{ methods: [GET], paths: ["/**"] }]`, or remove the key',
+  },
+  { path: `${RULE}.http.*.methods`, remedy: "write such as `methods: [GET, HEAD]`" },
+  { path: `${RULE}.http.*.paths`, remedy: 'write such as `paths: ["/repos/**"]`' },
+  { path: `${RULE}.credential`, remedy: "write the name that it has in `credentials.yaml`" },
+  { path: `${RULE}.allowPrivate`, remedy: "write `allowPrivate: true`, or remove the key" },
+];
 
 /** RFC 9110 9.1: a token; methods are case-sensitive, and those of the registry are upper case. */
 const METHOD = /^[A-Z][A-Z0-9_-]{0,31}$/;
@@ -104,12 +120,11 @@ const written = z.strictObject({
 });
 
 /** `HOST` or `HOST:PORT`, or all that can be said. */
-const rule: z.ZodType<NetworkRule> = z.union([z.string().max(300), written]).transform((given, context) =>
-  checked(context, () =>
-    // What may follow a comma on the command line has keys of its own here.
-    typeof given === "string" ? parseNetText(given.replaceAll(",", " ")) : completeRule(given),
-  ),
-) as never;
+const rule: z.ZodType<NetworkRule> = z
+  .union([z.string().max(300), written])
+  .transform((given, context) =>
+    checked(context, () => (typeof given === "string" ? parseShortRule(given) : completeRule(given))),
+  ) as never;
 
 /** What a manifest says of the network. */
 export const networkSchema: z.ZodType<Network> = z

@@ -13,7 +13,7 @@ import {
 import type { z } from "zod";
 import { GateError, type GateErrorCode, type Place } from "../contract/errors.ts";
 import { deepFreeze, type Json } from "../contract/json.ts";
-import { explainIssues, type Refusal } from "./issues.ts";
+import { explainIssues, type Hint, type Refusal } from "./issues.ts";
 
 export const DOCUMENT_BYTES_MAX: number = 1024 * 1024;
 export const DOCUMENT_DEPTH_MAX = 64;
@@ -39,7 +39,10 @@ interface Source {
 /** Anything of YAML that lets a reader and a parser see two different documents. */
 const REFUSED_TOKENS: Readonly<Record<string, readonly [message: string, remedy: string]>> = {
   anchor: ["an anchor is not allowed here", "write the value out where it is used"],
-  alias: ["an alias is not allowed here", "write the value out where it is used"],
+  alias: [
+    "an alias is not allowed here",
+    "write the value out where it is used, or quote it if it is meant as text",
+  ],
   tag: ["a tag is not allowed here", "remove it; quote the value if it is meant as text"],
   "directive-line": ["a YAML directive is not allowed here", "remove the line; files are YAML 1.2"],
 };
@@ -82,6 +85,13 @@ function tokenize(source: Source, text: string): CST.Token[] {
     const type: string | null = isScalarText ? null : CST.tokenType(lexeme);
     isScalarText = type === "scalar";
     const refused = type === null ? undefined : REFUSED_TOKENS[type];
+    if (refused !== undefined && type === "alias" && /^\*(?:\.|$)/.test(lexeme))
+      throw syntaxError(
+        source,
+        parser.offset,
+        `\`${lexeme}\` begins with \`*\`, which means an alias here`,
+        `quote it: \`"${lexeme}"\``,
+      );
     if (refused !== undefined) throw syntaxError(source, parser.offset, ...refused);
     take(parser.next(lexeme));
     // One entry of the stack is the document, one may be a scalar under way.
@@ -222,20 +232,24 @@ export function parseDocument(text: string, file: string): ParsedDocument {
 }
 
 /**
- * Fits a document to a schema. `refusals` explain keys and values that are known and deliberately not taken.
+ * Fits a document to a schema. `refusals` explain keys and values that are known and deliberately not taken, `hints` the
+ * way out where the problem itself names none.
  * @throws GateError `ERR_CONFIG_INVALID` with the place of the first problem in the file.
  */
 export function validate<T>(
   document: ParsedDocument,
   schema: z.ZodType<T>,
   refusals: readonly Refusal[] = [],
+  hints: readonly Hint[] = [],
 ): T {
   const parsed = schema.safeParse(document.value);
   if (parsed.success) return deepFreeze(parsed.data);
-  const problems = explainIssues(parsed.error.issues, schema, document.value, refusals).map((explained) => ({
-    ...explained,
-    place: explained.onKey ? document.keyPlaceOf(explained.path) : document.placeOf(explained.path),
-  }));
+  const problems = explainIssues(parsed.error.issues, schema, document.value, refusals, hints).map(
+    (explained) => ({
+      ...explained,
+      place: explained.onKey ? document.keyPlaceOf(explained.path) : document.placeOf(explained.path),
+    }),
+  );
   const order = (place: Place): number => (place.line ?? 0) * 1e7 + (place.column ?? 0);
   const [first] = problems.sort((a, b) => order(a.place) - order(b.place));
   if (first === undefined)

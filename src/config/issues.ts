@@ -10,6 +10,13 @@ export interface Refusal {
   readonly remedy?: string;
 }
 
+/** What can be done about whatever is wrong at one place, where the problem itself does not say. */
+export interface Hint {
+  /** Keys from the root joined by dots; `*` stands for any one step. */
+  readonly path: string;
+  readonly remedy: string;
+}
+
 export interface ExplainedIssue {
   readonly path: readonly PropertyKey[];
   /** The problem is the key at the end of `path`, not its value. */
@@ -72,11 +79,16 @@ const KINDS: Readonly<Record<string, string>> = {
   object: "a map",
   record: "a map",
   array: "a list",
+  tuple: "a list",
   string: "text",
   number: "a number",
   int: "a whole number",
   boolean: "`true` or `false`",
 };
+
+const SHOWN_LENGTH_MAX = 100;
+/** What YAML reads as text without quotes, also within brackets. */
+const PLAIN = /^[A-Za-z][\w./-]*$/;
 
 function unknownKey(schema: z.core.$ZodType, path: readonly PropertyKey[], key: string): ExplainedIssue {
   const known = knownKeys(schema, path);
@@ -111,8 +123,17 @@ function badChoice(
 function bound(issue: z.core.$ZodIssueTooBig | z.core.$ZodIssueTooSmall, name: string): string {
   const isBig = issue.code === "too_big";
   const limit = isBig ? issue.maximum : issue.minimum;
-  const unit = issue.origin === "string" ? " characters" : issue.origin === "array" ? " entries" : "";
-  return `${name} must be ${isBig ? "at most" : "at least"} ${limit}${unit}`;
+  const most = `${isBig ? "at most" : "at least"} ${limit}`;
+  if (issue.origin === "array") return `${name} must have ${most} ${limit === 1 ? "entry" : "entries"}`;
+  return `${name} must be ${most}${issue.origin === "string" ? " characters" : ""}`;
+}
+
+/** A single value where a list of such is meant. */
+function asList(path: readonly PropertyKey[], actual: Json | undefined): { readonly remedy?: string } {
+  const key = path.at(-1);
+  if (typeof key !== "string" || typeof actual !== "string" || actual.length > SHOWN_LENGTH_MAX) return {};
+  const value = PLAIN.test(actual) ? actual : JSON.stringify(actual);
+  return { remedy: `write \`${key}: [${value}]\`` };
 }
 
 function explain(issue: z.core.$ZodIssue, schema: z.core.$ZodType, root: Json): ExplainedIssue[] {
@@ -137,8 +158,12 @@ function explain(issue: z.core.$ZodIssue, schema: z.core.$ZodType, root: Json): 
   switch (issue.code) {
     case "invalid_value":
       return [{ path, onKey, ...badChoice(issue, name, actual) }];
-    case "invalid_type":
-      return [{ path, onKey, message: `${name} must be ${KINDS[issue.expected] ?? issue.expected}` }];
+    case "invalid_type": {
+      const remedy = issue.expected === "array" ? asList(path, actual) : {};
+      return [
+        { path, onKey, message: `${name} must be ${KINDS[issue.expected] ?? issue.expected}`, ...remedy },
+      ];
+    }
     case "too_big":
     case "too_small":
       return [{ path, onKey, message: bound(issue, name) }];
@@ -152,13 +177,22 @@ function depthOf(issues: readonly z.core.$ZodIssue[]): number {
 }
 
 function refusalOf(refusals: readonly Refusal[], path: readonly PropertyKey[]): Refusal | undefined {
-  return refusals.find((refusal) => {
-    const steps = refusal.path.split(".");
-    return (
-      steps.length <= path.length &&
-      steps.every((step, index) => step === "*" || step === String(path[index]))
-    );
+  return refusals.find((refusal) => isWithin(path, refusal.path.split(".")));
+}
+
+function isWithin(path: readonly PropertyKey[], steps: readonly string[]): boolean {
+  return (
+    steps.length <= path.length && steps.every((step, index) => step === "*" || step === String(path[index]))
+  );
+}
+
+/** Only of the very place: what is within has problems of its own. */
+function hinted(explained: ExplainedIssue, hints: readonly Hint[]): ExplainedIssue {
+  const hint = hints.find(({ path }) => {
+    const steps = path.split(".");
+    return steps.length === explained.path.length && isWithin(explained.path, steps);
   });
+  return hint === undefined ? explained : { remedy: hint.remedy, ...explained };
 }
 
 /** Whether a key is missing only because `other` stands there for it. */
@@ -177,13 +211,14 @@ export function explainIssues(
   schema: z.core.$ZodType,
   root: Json,
   refusals: readonly Refusal[],
+  hints: readonly Hint[] = [],
 ): ExplainedIssue[] {
   const all = issues.flatMap((issue) => explain(issue, schema, root));
   return all
     .filter((explained) => !all.some((other) => isMisspelt(explained, other)))
     .map((explained) => {
       const refusal = refusalOf(refusals, explained.path);
-      if (refusal === undefined) return explained;
+      if (refusal === undefined) return hinted(explained, hints);
       const path = explained.path.slice(0, refusal.path.split(".").length);
       const { message, remedy } = refusal;
       return { path, onKey: true, message, ...(remedy === undefined ? {} : { remedy }) };

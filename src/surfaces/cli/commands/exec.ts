@@ -7,6 +7,7 @@ import type { Limits } from "../../../contract/profile.ts";
 import { ISOLATION_CLASSES, type IsolationClass } from "../../../contract/tier.ts";
 import { callOnce } from "../call.ts";
 import { type CliContext, example } from "../context.ts";
+import { checkNetOptions } from "../net-options.ts";
 import { PRESETS, presetFor } from "../presets.ts";
 
 interface ExecOptions {
@@ -82,7 +83,7 @@ function execRequest(command: readonly string[], options: ExecOptions): ExecRequ
     write: options.write ?? [],
     hide: options.hide ?? [],
     ...(options.staged === true ? { staged: true } : {}),
-    hosts: options.net ?? [],
+    hosts: checkNetOptions(options.net),
     ...(options.observe === true ? { observe: options.allowAll === true ? "allow" : "refuse" } : {}),
     environment: { ...preset?.environment, ...Object.fromEntries((options.env ?? []).map(variable)) },
     workingDirectory: options.cwd ?? process.cwd(),
