@@ -4,6 +4,7 @@ import { formatPlace, GateError } from "../../contract/errors.ts";
 import type { Denial } from "../../contract/execution.ts";
 import type { JsonObject } from "../../contract/json.ts";
 import type { CallResult } from "../../contract/result.ts";
+import { limitRemedy, limitText } from "./limit-report.ts";
 import { type Terminal, visible } from "./terminal.ts";
 
 const LABEL_WIDTH = 8;
@@ -68,7 +69,7 @@ export function reportCall(terminal: Terminal, result: CallResult): void {
   }[result.outcome];
   terminal.err(`${paint("red", `✗ ${said}`)}  ${paint("bold", visible(result.tool))}\n`);
   for (const why of reasonsOf(result)) line(terminal, "why", why);
-  const fixes = result.error?.remedy ?? result.decision.remedies?.join("; ");
+  const fixes = result.error?.remedy ?? result.decision.remedies?.join("; ") ?? limitFix(result);
   if (fixes !== undefined) line(terminal, "fix", fixes);
   if (result.decision.policies.length > 0) line(terminal, "policy", result.decision.policies.join(", "));
   line(terminal, "record", `${result.call}${result.error === null ? "" : `, ${result.error.code}`}`);
@@ -89,12 +90,17 @@ function reportExited(terminal: Terminal, result: CallResult): void {
   terminal.err(`${mark}  ${paint("bold", visible(result.tool))}  ${confined}\n`);
   if (result.changes !== null) line(terminal, "changes", changesText(result.changes));
   if (result.error !== null) line(terminal, "but", result.error.message);
-  for (const denial of result.denials) reportDenial(terminal, denial);
+  for (const denial of result.denials) {
+    line(terminal, "denied", denialText(denial));
+    const remedy = denial.remedy ?? (denial.kind === "limit" ? limitRemedy(denial, result.tool) : undefined);
+    if (remedy !== undefined) line(terminal, "fix", remedy);
+  }
 }
 
-function reportDenial(terminal: Terminal, denial: Denial): void {
-  line(terminal, "denied", denialText(denial));
-  if (denial.remedy !== undefined) line(terminal, "fix", denial.remedy);
+/** Of the limit that stopped it. */
+function limitFix({ killedBy, denials, tool }: CallResult): string | undefined {
+  const limit = denials.find(({ kind, what }) => kind === "limit" && what === killedBy);
+  return limit === undefined ? undefined : limitRemedy(limit, tool);
 }
 
 /** How many of each, and whether they are made; `--json` lists them. */
@@ -105,7 +111,7 @@ function changesText({ state, paths }: Changes): string {
 
 /** A refused system call is named; a limit's reason speaks for itself. */
 export function denialText({ kind, what, why }: Denial): string {
-  return kind === "limit" ? why : `${what}: ${why}`;
+  return kind === "limit" ? limitText(why) : `${what}: ${why}`;
 }
 
 function reasonsOf(result: CallResult): readonly string[] {
