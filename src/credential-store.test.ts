@@ -68,6 +68,14 @@ async function refused(
 }
 
 describe("CredentialStore", () => {
+  it("is not kept from one credential by a fault in another", async (t) => {
+    const store = storeOf(t, READ, "broken: { host: api.example.com }");
+    assert.equal((await store.credentialsFor([rule()], use())).length, 1);
+    await assert.rejects(store.credentialsFor([rule({ credential: "broken" })], use()), {
+      code: "ERR_CONFIG_INVALID",
+    });
+  });
+
   it("reads nothing where no rule names a credential", async () => {
     const { credential: _none, ...bare } = rule();
     const store = CredentialStore.at("/dev/null");

@@ -45,7 +45,7 @@ export class CredentialStore {
         `\`${name}\` is of tier \`${tier}\`, which has no credentials`,
         "say `tier: medium` in its manifest, or remove `credential` from the rule",
       );
-    const known = await this.#read();
+    const known = await this.#read(named.map(({ credential = "" }) => credential));
     const wanted = new Map(named.map((rule) => [rule.credential ?? "", find(known, rule)]));
     for (const rule of named) checkRule(find(known, rule), rule);
     for (const settings of wanted.values()) checkUse(settings, use);
@@ -59,27 +59,30 @@ export class CredentialStore {
   }
 
   /** The file that counts, or the one to write. */
-  async #read(): Promise<Known> {
-    const { readCredentials } = await import("./config/credentials.ts");
+  async #read(wanted: readonly string[]): Promise<Known> {
+    const { readCredentialNames, readCredentials } = await import("./config/credentials.ts");
     for (const path of this.#paths) {
-      const all = readCredentials(path);
-      if (all !== undefined) return { path, all };
+      const found = readCredentials(path, wanted);
+      if (found !== undefined) return { path, found, names: () => readCredentialNames(path) ?? [] };
     }
-    return { path: this.#paths[0] ?? "credentials.yaml", all: new Map() };
+    return { path: this.#paths[0] ?? "credentials.yaml", found: new Map(), names: () => [] };
   }
 }
 
 interface Known {
   readonly path: string;
-  readonly all: ReadonlyMap<string, CredentialSettings>;
+  /** Of those that were asked for. */
+  readonly found: ReadonlyMap<string, CredentialSettings>;
+  /** All that the file has. */
+  readonly names: () => readonly string[];
 }
 
-function find({ path, all }: Known, { credential = "" }: NetworkRule): CredentialSettings {
-  const settings = all.get(credential);
+function find({ path, found, names }: Known, { credential = "" }: NetworkRule): CredentialSettings {
+  const settings = found.get(credential);
   if (settings !== undefined) return settings;
   throw refused(
     `no credential is named \`${credential}\``,
-    didYouMean(credential, all.keys()) ?? `say where it comes from in \`${path}\``,
+    didYouMean(credential, names()) ?? `say where it comes from in \`${path}\``,
   );
 }
 

@@ -71,9 +71,9 @@ function text(pattern: RegExp, error: string, remedy?: string): z.ZodString {
     });
 }
 
-function isPortSaid(host: string): boolean {
-  const port = Number(/:(\d+)$/.exec(host)?.[1] ?? 1);
-  return port !== 443 && port <= 65_535;
+function portOf(host: string): number | undefined {
+  const port = /:(\d+)$/.exec(host)?.[1];
+  return port === undefined ? undefined : Number(port);
 }
 
 function absolute(what: string): z.ZodString {
@@ -101,8 +101,12 @@ const source: z.ZodType<WrittenCredential["from"]> = z.strictObject({
 });
 
 const credential: z.ZodType<WrittenCredential> = z.strictObject({
-  host: text(HOST, "a host is a lower-case name, with `:PORT` where it is not the scheme's own")
-    .refine((host) => isPortSaid(host), { error: "a port is one beside 443, which is the scheme's own" })
+  host: text(HOST, "a host is one lower-case name, with `:PORT` where that is not 443")
+    .refine((host) => portOf(host) !== 443, {
+      error: "port 443 is the scheme's own, and not written",
+      params: { remedy: "leave `:443` out" },
+    })
+    .refine((host) => (portOf(host) ?? 1) <= 65_535, { error: "a port is a number from 1 to 65535" })
     .meta({
       description: "the one host it is sent to; with :PORT where that is not 443 (80 in clear)",
     }),

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
-import { CREDENTIALS_FILE, parseCredentials, readCredentials } from "./credentials.ts";
+import { CREDENTIALS_FILE, parseCredentials, readCredentialNames, readCredentials } from "./credentials.ts";
 import { refuses } from "./gate-error.fixture.ts";
 
 const parse = (text: string) => parseCredentials(text, CREDENTIALS_FILE);
@@ -15,6 +15,9 @@ function one(...lines: readonly string[]): string {
   const all = [...lines, ...kept].map((line) => `    ${line}\n`);
   return `version: 1\ncredentials:\n  key:\n${all.join("")}`;
 }
+
+/** Every error has one. */
+const WAY_OUT = /^(?=[^A-Z]).*(?:write|remove|leave|did you mean|add|name|the keys known)/;
 
 describe("parseCredentials", () => {
   it("reads every key", () => {
@@ -87,7 +90,7 @@ credentials:
     [["hots: a"], /unknown key `hots`/, "4:5", /did you mean `host`/],
     [["kind: baerer"], /must be one of/, "4:11", /did you mean `bearer`/],
     [["kind: basic"], /`kind: basic` needs `user`/, "4:11"],
-    [["kind: header"], /needs `header`/, "4:11"],
+    [["kind: header"], /needs `header`/, "4:11", /`header: X-Api-Key`/],
     [["kind: query"], /needs `parameter`/, "4:11"],
     [["kind: sigv4", "region: a"], /needs `service`/, "4:11"],
     [["kind: placeholder"], /needs `variable`/, "4:11", /name the variable/],
@@ -100,9 +103,10 @@ credentials:
     [["kind: query", "parameter: 'a b'"], /visible ASCII/, "5:16"],
     [["host: A.example"], /lower-case name/, "4:11"],
     [["host: '*.example'"], /lower-case name/, "4:11"],
-    [["host: https://a.example"], /lower-case name/, "4:11"],
-    [["host: 'a.example:443'"], /scheme's own/, "4:11"],
-    [["host: 'a.example:70000'"], /scheme's own/, "4:11"],
+    [["host: https://a.example"], /lower-case name/, "4:11", /without a scheme/],
+    [["host: 'a.example:443'"], /scheme's own/, "4:11", /leave `:443` out/],
+    [["host: 'a.example:70000'"], /1 to 65535/, "4:11"],
+    [["from: API_TOKEN"], /must be a map/, "4:11", /\{ environment: API_TOKEN \}/],
     [["from: {}"], /from one place/, "4:11", /write one of/],
     [["from: { environment: A, file: /b }"], /from one place/, "4:11"],
     [["from: { environmnt: A }"], /unknown key `environmnt`/, "4:13", /did you mean `environment`/],
@@ -124,18 +128,38 @@ credentials:
   ];
   for (const [lines, message, at, remedy] of refusals) {
     it(`refuses \`${lines.join("; ")}\``, () => {
-      const expected = { code: "ERR_CONFIG_INVALID", message, at: `${CREDENTIALS_FILE}:${at}` } as const;
-      refuses(() => parse(one(...lines)), remedy === undefined ? expected : { ...expected, remedy });
+      const place = `${CREDENTIALS_FILE}:${at}`;
+      refuses(() => parse(one(...lines)), {
+        code: "ERR_CONFIG_INVALID",
+        message,
+        at: place,
+        remedy: remedy ?? WAY_OUT,
+      });
     });
   }
 
   it("wants tools spelled out, a source, and a name that a rule can use", () => {
     const text =
       "version: 1\ncredentials:\n  key:\n    host: a.example\n    from: { file: /a }\n    kind: bearer\n";
-    refuses(() => parse(text), { code: "ERR_CONFIG_INVALID", message: /tools` is missing/ });
+    refuses(() => parse(text), {
+      code: "ERR_CONFIG_INVALID",
+      message: /tools` is missing/,
+      remedy: /`tools: \[callgate\.exec, .*`callgate exec` is `callgate\.exec`/,
+    });
+    refuses(() => parse(""), {
+      code: "ERR_CONFIG_INVALID",
+      message: /must be a map/,
+      remedy: /write `version: 1`/,
+    });
+    refuses(() => parse("version: 1\n"), {
+      code: "ERR_CONFIG_INVALID",
+      message: /is missing/,
+      remedy: /by its name/,
+    });
     refuses(() => parse(one().replace("  key:", "  Key:")), {
       code: "ERR_CONFIG_INVALID",
       message: /not allowed as a key/,
+      remedy: /small letters/,
       at: `${CREDENTIALS_FILE}:3:3`,
     });
   });
@@ -172,6 +196,24 @@ describe("readCredentials", () => {
     const path = fileWith(t, one(), 0o644);
     assert.deepEqual([...(readCredentials(path)?.keys() ?? [])], ["key"]);
     assert.equal(readCredentials(`${path}.missing`), undefined);
+  });
+
+  it("reads those that are asked for, whatever the others are, and the names of all", (t) => {
+    const text = `${one()}  other: { host: a.example }\n`;
+    const path = fileWith(t, text, 0o600);
+    assert.deepEqual([...(readCredentials(path, ["key", "none"])?.keys() ?? [])], ["key"]);
+    assert.deepEqual(readCredentialNames(path), ["key", "other"]);
+    assert.equal(readCredentialNames(`${path}.missing`), undefined);
+    for (const wanted of [undefined, ["other"]])
+      refuses(() => readCredentials(path, wanted), {
+        code: "ERR_CONFIG_INVALID",
+        message: /`credentials\.other\.from` is missing/,
+        at: `${path}:8:10`,
+      });
+    refuses(() => readCredentials(fileWith(t, "version: 1\n", 0o600), ["key"]), {
+      code: "ERR_CONFIG_INVALID",
+      message: /`credentials` is missing/,
+    });
   });
 
   it("refuses what somebody else could have written", (t) => {

@@ -1,5 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
 import { GateError } from "../contract/errors.ts";
+import type { Json, JsonObject } from "../contract/json.ts";
+import { CREDENTIALS_HINTS } from "./credentials-hints.ts";
 import { type CredentialKind, credentialsSchema, type WrittenCredential } from "./credentials-schema.ts";
 import { type ParsedDocument, parseDocument, problemAt, validate } from "./document.ts";
 
@@ -61,7 +63,11 @@ function formOf(document: ParsedDocument, name: string, written: WrittenCredenti
         remedy: "remove it, or write another kind",
       });
     if (written[key] === undefined && mine.includes(key) && !OPTIONAL_KEYS.has(key))
-      throw problemAt(document, ["credentials", name, "kind"], `\`kind: ${kind}\` needs \`${key}\``);
+      throw problemAt(document, ["credentials", name, "kind"], `\`kind: ${kind}\` needs \`${key}\``, {
+        remedy:
+          CREDENTIALS_HINTS.find(({ path }) => path.endsWith(`.${key}`))?.remedy ??
+          `add \`${key}\` beside it`,
+      });
   }
   if (kind === "placeholder" && written.variable === undefined)
     throw problemAt(document, ["credentials", name, "kind"], "`kind: placeholder` needs `variable`", {
@@ -80,13 +86,31 @@ function sourceOf(document: ParsedDocument, name: string, from: WrittenCredentia
   });
 }
 
+/** Of a document's credentials those with these names: a fault in another is no matter of theirs. */
+function only(document: ParsedDocument, wanted: readonly string[]): ParsedDocument {
+  const { value } = document;
+  if (!isMap(value) || !isMap(value["credentials"])) return document;
+  const kept = Object.entries(value["credentials"]).filter(([name]) => wanted.includes(name));
+  return { ...document, value: { ...value, credentials: Object.fromEntries(kept) } };
+}
+
+function isMap(value: Json | undefined): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 /**
  * Parses the text of a `credentials.yaml`, by name.
+ * @param wanted the only ones that are looked at; unset: all
  * @throws GateError `ERR_CONFIG_SYNTAX` or `ERR_CONFIG_INVALID` with the place.
  */
-export function parseCredentials(text: string, file: string): ReadonlyMap<string, CredentialSettings> {
-  const document = parseDocument(text, file);
-  const { credentials } = validate(document, credentialsSchema);
+export function parseCredentials(
+  text: string,
+  file: string,
+  wanted?: readonly string[],
+): ReadonlyMap<string, CredentialSettings> {
+  const whole = parseDocument(text, file);
+  const document = wanted === undefined ? whole : only(whole, wanted);
+  const { credentials } = validate(document, credentialsSchema, [], CREDENTIALS_HINTS);
   return new Map(
     Object.entries(credentials).map(([name, written]) => {
       const { host, from, variable, shape, tools, environments, maskResponses, allowClear } = written;
@@ -109,9 +133,29 @@ export function parseCredentials(text: string, file: string): ReadonlyMap<string
 
 /**
  * The credentials of a file; undefined where there is none.
+ * @param wanted the only ones that are looked at; unset: all
  * @throws GateError `ERR_CONFIG_*`: also where somebody else could have written it.
  */
-export function readCredentials(path: string): ReadonlyMap<string, CredentialSettings> | undefined {
+export function readCredentials(
+  path: string,
+  wanted?: readonly string[],
+): ReadonlyMap<string, CredentialSettings> | undefined {
+  const text = readOwn(path);
+  return text === undefined ? undefined : parseCredentials(text, path, wanted);
+}
+
+/**
+ * The names of a file's credentials, well-formed or not; undefined where there is no file.
+ * @throws GateError as `readCredentials`.
+ */
+export function readCredentialNames(path: string): readonly string[] | undefined {
+  const text = readOwn(path);
+  if (text === undefined) return undefined;
+  const { value } = parseDocument(text, path);
+  return isMap(value) && isMap(value["credentials"]) ? Object.keys(value["credentials"]) : [];
+}
+
+function readOwn(path: string): string | undefined {
   let fd: number;
   try {
     // Not to wait for the other end of a pipe.
@@ -134,7 +178,7 @@ export function readCredentials(path: string): ReadonlyMap<string, CredentialSet
       throw invalid(path, "the file belongs to another user", `chown $(id -u) ${path}`);
     if ((mode & 0o022) !== 0)
       throw invalid(path, "the file can be written by others", `look at it, then \`chmod go-w ${path}\``);
-    return parseCredentials(readFileSync(fd, "utf8"), path);
+    return readFileSync(fd, "utf8");
   } finally {
     closeSync(fd);
   }

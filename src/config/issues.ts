@@ -12,7 +12,7 @@ export interface Refusal {
 
 /** What can be done about whatever is wrong at one place, where the problem itself does not say. */
 export interface Hint {
-  /** Keys from the root joined by dots; `*` stands for any one step. */
+  /** Keys from the root joined by dots, nothing for the root; `*` stands for any one step. */
   readonly path: string;
   readonly remedy: string;
 }
@@ -189,7 +189,7 @@ function isWithin(path: readonly PropertyKey[], steps: readonly string[]): boole
 /** Only of the very place: what is within has problems of its own. */
 function hinted(explained: ExplainedIssue, hints: readonly Hint[]): ExplainedIssue {
   const hint = hints.find(({ path }) => {
-    const steps = path.split(".");
+    const steps = path === "" ? [] : path.split(".");
     return steps.length === explained.path.length && isWithin(explained.path, steps);
   });
   return hint === undefined ? explained : { remedy: hint.remedy, ...explained };
