@@ -1,15 +1,10 @@
-import { readFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Project } from "./config/project.ts";
-import { GateError } from "./contract/errors.ts";
 import type { Egress } from "./egress/egress.ts";
 import { nativeProgram } from "./sandbox/native.ts";
 import { deadNotes, writeNote } from "./sandbox/owner-note.ts";
 import { sandboxUser } from "./sandbox/user.ts";
-
-/** PEM (RFC 7468), of certificates and nothing else: a key does not belong there. */
-const CERTIFICATES = /^(?:\s*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+$/;
-const AUTHORITIES_BYTES_MAX = 1024 * 1024;
 
 /** The edge of a gate's network, made when the first call needs one. */
 export class LazyEgress implements AsyncDisposable {
@@ -37,7 +32,7 @@ export class LazyEgress implements AsyncDisposable {
 
   async #open(): Promise<Egress> {
     const { settings, workspace } = this.#project;
-    const { resolvers, authorities } = settings.egress;
+    const { resolvers } = settings.egress;
     const [{ Egress }, { serversResolver, systemResolver }] = await Promise.all([
       import("./egress/egress.ts"),
       import("./egress/resolver.ts"),
@@ -47,7 +42,7 @@ export class LazyEgress implements AsyncDisposable {
       ...(process.geteuid?.() === 0 ? { user: sandboxUser(workspace.root) } : {}),
       folder: ownFolder(this.#folder),
       resolver: resolvers.length === 0 ? systemResolver() : serversResolver(resolvers),
-      authorities: authorities.map((path) => readAuthorities(join(workspace.root, path))),
+      authorities: await authoritiesOf(this.#project),
     });
   }
 }
@@ -60,22 +55,10 @@ function ownFolder(folder: string): string {
   return path;
 }
 
-function readAuthorities(path: string): string {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (cause) {
-    throw invalid(path, "cannot be read", cause);
-  }
-  if (text.length > AUTHORITIES_BYTES_MAX)
-    throw invalid(path, `is larger than ${AUTHORITIES_BYTES_MAX} bytes`);
-  if (!CERTIFICATES.test(text)) throw invalid(path, "is not a file of PEM certificates and nothing else");
-  return text;
-}
-
-function invalid(path: string, why: string, cause?: unknown): GateError {
-  return new GateError("ERR_CONFIG_INVALID", `\`egress.authorities\`: ${path} ${why}`, {
-    cause,
-    remedy: "name a file that holds certificates, each between BEGIN CERTIFICATE and END CERTIFICATE",
-  });
+/** Most projects name none, and their calls need no parser. */
+async function authoritiesOf({ settings, workspace }: Project): Promise<readonly string[]> {
+  const paths = settings.egress.authorities;
+  if (paths.length === 0) return [];
+  const { readAuthorities } = await import("./config/authorities.ts");
+  return readAuthorities({ ...workspace, paths });
 }

@@ -5,6 +5,7 @@ import { GateError } from "../../../contract/errors.ts";
 import { type CliContext, example, globalOptions } from "../context.ts";
 import { type InspectedProject, inspectProject, locateProject, requireSnapshot } from "../inspect-project.ts";
 import { count, paint, printJson, speaking } from "../output.ts";
+import { strangeCredentials } from "../strange-credentials.ts";
 import { type Terminal, visible } from "../terminal.ts";
 
 interface TrustOptions {
@@ -34,6 +35,7 @@ async function trust({ yes }: TrustOptions, command: Command, context: CliContex
   const before = readTrust(snapshot, located.paths.stateDir);
   // What is shown, what is checked and what is pinned is one reading of the files.
   const project = await checkWhole(snapshot);
+  const strange = await strangeCredentials(project.catalog, located.paths.configDirs);
   const isNew = before.state !== "trusted";
   if (globals.json !== true) showChanges(terminal, before);
   const agreed = !isNew || yes === true || (globals.json !== true && (await ask(context.terminal, snapshot)));
@@ -47,6 +49,7 @@ async function trust({ yes }: TrustOptions, command: Command, context: CliContex
       state: agreed ? "trusted" : before.state,
       changes: before.changes,
       unlocked: project.unlocked,
+      unknownCredentials: strange.map(({ name }) => name),
       ...(error && { error: { code: error.code, message: error.message, remedy: error.remedy } }),
     });
     if (error !== undefined) context.exitCode = error.exitCode;
@@ -61,6 +64,8 @@ async function trust({ yes }: TrustOptions, command: Command, context: CliContex
   terminal.err(
     `${terminal.paint("green", what)}  ${visible(snapshot.root)}: ${summaryOf(snapshot, project)}\n`,
   );
+  for (const { warning } of strange)
+    terminal.err(`${terminal.paint("yellow", "! no credential")}  ${visible(warning)}\n`);
   if (project.unlocked.length > 0) {
     const names = project.unlocked.map(visible).join(", ");
     const fix = "`callgate tools diff`, then `callgate tools lock`";
@@ -73,9 +78,13 @@ interface CheckedProject extends InspectedProject {
   readonly unlocked: readonly string[];
 }
 
-/** The lock too: a broken one would stop every call of a project that has just been trusted. */
+/** The lock and the authorities too: a broken one would stop every call of a project that has just been trusted. */
 async function checkWhole(snapshot: Snapshot): Promise<CheckedProject> {
   const project = await inspectProject(snapshot);
+  const { root, config, settings } = snapshot;
+  const paths = settings.egress.authorities;
+  if (paths.length > 0)
+    (await import("../../../config/authorities.ts")).readAuthorities({ root, config, paths });
   if (snapshot.lock === undefined) return { ...project, unlocked: [] };
   const { diffLock, parseLock } = await import("../../../catalog/lock.ts");
   const lock = parseLock(snapshot.files.get(snapshot.lock) ?? "", snapshot.lock);
