@@ -56,7 +56,7 @@ export function narrow(asked: Settings): Narrowed {
   const { socket, image, runtime } = asked.sandbox.docker;
   if (socket !== sandbox.docker.socket || runtime !== sandbox.docker.runtime || image !== undefined)
     add("sandbox.docker", "another Docker daemon, runtime or image");
-  if (asked.egress.resolvers.length > 0) add("egress.resolvers", "other name servers");
+  if (asked.egress.resolvers.length > 0) add("egress.resolvers", "other name servers: each");
   if (asked.egress.authorities.length > 0) add("egress.authorities", "further authorities: each");
   const settings: Settings = {
     ...DEFAULT_SETTINGS,

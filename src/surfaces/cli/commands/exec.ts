@@ -46,7 +46,11 @@ export function registerExec(program: Command, context: CliContext): void {
     .option("--write <PATH>", "a path to write; may be given again", collect)
     .option("--hide <PATH>", "a path to hide inside what is readable; may be given again", collect)
     .option("--staged", "write to a private copy, applied as a whole once the command has succeeded")
-    .option("--net <HOST[:PORT]>", "a host to reach, 443 unless said; may be given again", collect)
+    .option(
+      "--net <HOST[:PORT]>",
+      "a host to reach, port 443 unless said; after commas private, tls, http, tcp, credential=NAME; may be given again",
+      collect,
+    )
     .option("--observe", "learn: refuse every other host, note hosts and files, print a manifest's part")
     .option("--allow-all", "with --observe: let it reach every host; the record says so")
     .option("--env <K[=V]>", "a variable; without a value this process's own; may be given again", collect)
@@ -55,11 +59,11 @@ export function registerExec(program: Command, context: CliContext): void {
     )
     .option("--tty", "give the command this terminal (not in this version: refused)")
     .option("--cwd <DIR>", "the folder to start in")
-    .option("--time <DURATION>", "wall time, such as 30s")
-    .option("--memory <SIZE>", "memory of the whole tree, such as 512MiB")
-    .option("--processes <N>", "processes and threads of the whole tree")
-    .option("--cpus <N>", "processors that the whole tree may use at a time, such as 0.5")
-    .option("--output <SIZE>", "standard output and error together, such as 1MiB")
+    .option("--time <DURATION>", "wall time, such as 5m; 30s unless said")
+    .option("--memory <SIZE>", "memory of the whole tree, such as 1GiB; 512MiB unless said")
+    .option("--processes <N>", "processes and threads of the whole tree; 64 unless said")
+    .option("--cpus <N>", "processors that the whole tree may use at a time, such as 0.5; 2 unless said")
+    .option("--output <SIZE>", "standard output and error together, such as 4MiB; 1MiB unless said")
     .option("--explain-seccomp", "tell which system calls were refused, how often, and why")
     .argument("<CMD...>", "the command and its arguments, after `--`")
     .action(async (words: string[], options: ExecOptions, self: Command) => {
@@ -69,7 +73,7 @@ export function registerExec(program: Command, context: CliContext): void {
   example(command, [
     "callgate exec -- npm test",
     "callgate exec --write build --time 2m -- make",
-    "callgate exec --net registry.npmjs.org --write . -- npm ci",
+    "callgate exec --net registry.npmjs.org --write . --time 5m -- npm ci",
   ]);
 }
 
