@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { parseManifest } from "../src/catalog/manifest.ts";
+import { parseNetText } from "../src/catalog/network-text.ts";
 import { parseCredentials } from "../src/config/credentials.ts";
 import { ERRORS } from "../src/contract/errors.ts";
 import { openGate } from "../src/open-gate.ts";
@@ -85,7 +86,9 @@ test("docs/drivers.md says what the drivers' own flags say", () => {
 
 test("the rules and the credentials of docs/egress.md are read as they stand", () => {
   const text = readFileSync(join(ROOT, "docs/egress.md"), "utf8");
-  const [network = "", credentials = ""] = [...text.matchAll(/(?<=```yaml\n)[^`]+/g)].map(([block]) => block);
+  const [network = "", credentials = "", kinds = ""] = [...text.matchAll(/(?<=```yaml\n)[^`]+/g)].map(
+    ([block]) => block,
+  );
   const manifest = `name: a.b
 description: d
 tier: medium
@@ -97,4 +100,38 @@ ${network.replace(/^(?=.)/gm, "  ")}`;
   assert.equal(rules.mode === "names" && rules.allow.length, 4);
   const known = parseCredentials(credentials.replace(/ #.*$/gm, ""), "egress.md");
   assert.deepEqual([...known.keys()], ["github-read"]);
+  const ofEachKind = [...parseCredentials(kinds, "egress.md").values()].map(({ how }) => how.kind);
+  assert.deepEqual(
+    ["bearer", "basic", "header", "query", "sigv4", "placeholder"].filter(
+      (kind) => !ofEachKind.some((one) => one === kind),
+    ),
+    [],
+  );
+});
+
+test("the `--net` values of the documents are taken as they stand", () => {
+  for (const file of ["README.md", "docs/egress.md"]) {
+    const text = readFileSync(join(ROOT, file), "utf8");
+    const values = [...text.matchAll(/^ {4}\$ callgate exec .*?--net (\S+)/gm)].map(
+      ([, value = ""]) => value,
+    );
+    assert.ok(values.length > 0, file);
+    for (const value of values) parseNetText(value);
+  }
+});
+
+test("the policy of docs/egress.md is valid, and forbids what it says", async () => {
+  const text = readFileSync(join(ROOT, "docs/egress.md"), "utf8");
+  const [policy = ""] = /(?<=```cedar\n)[^`]+/.exec(text) ?? [];
+  using project = createProject({
+    "callgate.yaml": "version: 1\n",
+    "policies/egress.cedar": `${policy.replace("principal is Job", "principal is User")}\n@id("all") permit (principal, action, resource);\n`,
+    "policies/job.cedar": policy.replace("jobs-stay-inside", "as-it-stands"),
+  });
+  await using gate = await openGate({ workingDirectory: project.workspace, state: project.state });
+  const call = async (hosts: readonly string[]): Promise<string> => {
+    const input = { command: ["true"], hosts: [...hosts], network: hosts.length > 0 ? "names" : "none" };
+    return (await gate.call({ tool: "callgate.exec", input })).outcome;
+  };
+  assert.deepEqual([await call([]), await call(["example.com"])], ["exited", "forbidden"]);
 });
