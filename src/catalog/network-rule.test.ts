@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import fc from "fast-check";
 import { GateError } from "../contract/errors.ts";
+import type { NetworkRule } from "../contract/network.ts";
 import { SPECIAL_BLOCKS } from "../egress/special-addresses.ts";
 import { EXEC_TOOL } from "./builtin.ts";
 import { callNetwork, describeNetwork } from "./call-network.ts";
@@ -93,6 +95,7 @@ describe("--net", () => {
     ["::1", /IPv6/, /name/],
     ["2001:db8::1", /IPv6/, /name/],
     ["example.com,prviate", /says nothing/, /did you mean `private`/],
+    ["example.com,https", /says nothing/, /did you mean `tls`/],
     ["example.com,htp", /says nothing/, /did you mean `http`/],
     ["example.com,credental=a", /says nothing/, /did you mean `credential=a`/],
     ["example.com,elsewhere", /says nothing/, /known are private/],
@@ -118,6 +121,40 @@ describe("--net", () => {
       assert.equal(error.code, "ERR_USAGE");
     });
   }
+
+  it("throws nothing else, whatever it is given, and reads what it read the same", () => {
+    const parts = fc.oneof(
+      fc.constantFrom(
+        "example.com",
+        "*.",
+        ":",
+        "443",
+        ",tls",
+        ",private",
+        "/",
+        "@",
+        "[",
+        "https://",
+        ".",
+        "10.1.2.3",
+      ),
+      fc.string({ unit: "binary", maxLength: 4 }),
+    );
+    fc.assert(
+      fc.property(fc.array(parts, { maxLength: 6 }), (all) => {
+        let rule: NetworkRule;
+        try {
+          rule = parseNetText(all.join(""));
+        } catch (error) {
+          assert.ok(error instanceof GateError && error.remedy !== undefined, String(error));
+          return;
+        }
+        assert.match(rule.host, /^(?:\*\.)?[a-z0-9.-]+$/);
+        assert.equal(completeRule(rule).host, rule.host);
+      }),
+      { numRuns: 2000 },
+    );
+  });
 
   it("refuses every address of a cloud's metadata service that the edge refuses", () => {
     const addresses = SPECIAL_BLOCKS.filter(
@@ -214,7 +251,7 @@ describe("a manifest's network", () => {
     [
       "a wildcard without quotes",
       "{ allow: [*.a.example] }",
-      /begins with `\*`/,
+      /without quotes is an alias/,
       /quote it: `"\*\.a\.example"`/,
     ],
     ["a host for a network", "a.example", /network/, /`network: \{ allow: \[api\.example\.com\] \}`/],

@@ -109,6 +109,8 @@ function credentialName(name: string): string {
 }
 
 function meantBy(word: string): string | undefined {
+  // `http` is near to it, and would send in clear.
+  if (word.trim() === "https") return "did you mean `tls`?";
   const [key = "", ...value] = word.trim().split("=");
   const meant = nearest(key, value.length === 0 ? ["private", ...PROTOCOLS] : ["credential"]);
   return meant && `did you mean \`${[meant, ...value].join("=")}\`?`;

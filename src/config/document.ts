@@ -89,7 +89,7 @@ function tokenize(source: Source, text: string): CST.Token[] {
       throw syntaxError(
         source,
         parser.offset,
-        `\`${lexeme}\` begins with \`*\`, which means an alias here`,
+        `\`${lexeme}\` without quotes is an alias, which is not allowed here`,
         `quote it: \`"${lexeme}"\``,
       );
     if (refused !== undefined) throw syntaxError(source, parser.offset, ...refused);

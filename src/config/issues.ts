@@ -14,6 +14,8 @@ export interface Refusal {
 export interface Hint {
   /** Keys from the root joined by dots, nothing for the root; `*` stands for any one step. */
   readonly path: string;
+  /** Only for this value, and then instead of what is near to it. */
+  readonly value?: string;
   readonly remedy: string;
 }
 
@@ -131,8 +133,9 @@ function bound(issue: z.core.$ZodIssueTooBig | z.core.$ZodIssueTooSmall, name: s
 /** A single value where a list of such is meant. */
 function asList(path: readonly PropertyKey[], actual: Json | undefined): { readonly remedy?: string } {
   const key = path.at(-1);
-  if (typeof key !== "string" || typeof actual !== "string" || actual.length > SHOWN_LENGTH_MAX) return {};
-  const value = PLAIN.test(actual) ? actual : JSON.stringify(actual);
+  if (typeof key !== "string" || (typeof actual !== "string" && typeof actual !== "number")) return {};
+  const value = typeof actual === "number" || PLAIN.test(actual) ? String(actual) : JSON.stringify(actual);
+  if (value.length > SHOWN_LENGTH_MAX) return {};
   return { remedy: `write \`${key}: [${value}]\`` };
 }
 
@@ -187,11 +190,15 @@ function isWithin(path: readonly PropertyKey[], steps: readonly string[]): boole
 }
 
 /** Only of the very place: what is within has problems of its own. */
-function hinted(explained: ExplainedIssue, hints: readonly Hint[]): ExplainedIssue {
-  const hint = hints.find(({ path }) => {
+function hinted(explained: ExplainedIssue, root: Json, hints: readonly Hint[]): ExplainedIssue {
+  const here = hints.filter(({ path }) => {
     const steps = path === "" ? [] : path.split(".");
     return steps.length === explained.path.length && isWithin(explained.path, steps);
   });
+  const actual = valueAt(root, explained.path);
+  const exact = here.find(({ value }) => value !== undefined && value === actual);
+  if (exact !== undefined) return { ...explained, remedy: exact.remedy };
+  const hint = here.find(({ value }) => value === undefined);
   return hint === undefined ? explained : { remedy: hint.remedy, ...explained };
 }
 
@@ -218,7 +225,7 @@ export function explainIssues(
     .filter((explained) => !all.some((other) => isMisspelt(explained, other)))
     .map((explained) => {
       const refusal = refusalOf(refusals, explained.path);
-      if (refusal === undefined) return hinted(explained, hints);
+      if (refusal === undefined) return hinted(explained, root, hints);
       const path = explained.path.slice(0, refusal.path.split(".").length);
       const { message, remedy } = refusal;
       return { path, onKey: true, message, ...(remedy === undefined ? {} : { remedy }) };
