@@ -160,13 +160,9 @@ export class Gate implements AsyncDisposable {
       // Stage 4, audit: durable before the tool is let in, and again before the result is handed back.
       const { tool, command } = asked.prepared;
       const payloads = { keepPayloads: TIER_MINIMUMS[tool.tier].payloadsKept };
-      const opened = {
-        driver: driver.name,
-        isolation: profile.isolation,
-        profileDigest: confinement,
-        controls,
-        waitedMs: taken.waitedMs,
-      };
+      const { waitedMs } = taken;
+      const { isolation } = profile;
+      const opened = { driver: driver.name, isolation, profileDigest: confinement, controls, waitedMs };
       await this.log.append(
         [intentDraft(asked.prepared, permit, digest, admission.capability.id), openedDraft(asked.id, opened)],
         { spend: [admission.spend], ...payloads },
@@ -178,8 +174,7 @@ export class Gate implements AsyncDisposable {
         onEgress: (fact) => egress.note(fact),
       });
       const changes = await staged?.settle(execution);
-      // A fault in what is only told leaves the record as whole as without it.
-      const learned = await this.#parts.learn(profile, execution, egress.facts).catch(() => UNLEARNT);
+      const learned = await this.#learn(profile, execution, egress.facts);
       const answered: Answered = { ...opened, startedMs, execution, changes, learned };
       // In this order: what happened at the network's edge, and then how the call ended.
       const edge = egress.close();
@@ -224,6 +219,15 @@ export class Gate implements AsyncDisposable {
     const execution = await settled(sandbox.release(capability, command, { ...options, ...live }));
     end();
     return execution;
+  }
+
+  /** A fault in what is only told leaves the record as whole as without it. */
+  async #learn(
+    profile: Profile,
+    execution: Execution,
+    egress: readonly EgressFact[],
+  ): Promise<Fragment | undefined> {
+    return await this.#parts.learn(profile, execution, egress).catch(() => UNLEARNT);
   }
 
   /** A refusal is durable before it is answered; a fault of ours or of the configuration goes on as it is. */

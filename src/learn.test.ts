@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { parse as parseYaml } from "yaml";
 import { manifest, WORKSPACE as PLACE, parse } from "./catalog/manifest.fixture.ts";
-import { parseNetText } from "./catalog/network-rule.ts";
+import { parseNetText } from "./catalog/network-text.ts";
 import type { Fragment } from "./contract/fragment.ts";
 import type { EgressFact } from "./contract/network.ts";
 import { commandLine, FOLDER_FILES_MAX, learn, PROPOSED_MAX, ruleFor } from "./learn.ts";
@@ -228,7 +228,7 @@ describe("the rule for a name", () => {
   it("is told as a flag and as a line of a manifest", () => {
     assert.equal(
       ruleFor("api.example.com"),
-      '`--net api.example.com`, or under `sandbox.network.allow`: `- { host: "api.example.com" }`; with the port, where it is another than 443',
+      '`--net api.example.com` (`api.example.com:PORT` for another than 443), or under `sandbox.network.allow`: `- { host: "api.example.com" }`',
     );
     assert.match(ruleFor("192.0.2.1"), /^`--net 192\.0\.2\.1:443,tcp`.*protocol: tcp \}`/);
     for (const name of ["not a name", "198.18.0.20", "1.2.3", "x.localhost"])

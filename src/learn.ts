@@ -1,5 +1,5 @@
 import { dirname, relative } from "node:path";
-import { parseNetText } from "./catalog/network-rule.ts";
+import { parseNetText } from "./catalog/network-text.ts";
 import type { Fragment } from "./contract/fragment.ts";
 import type { EgressFact, NetworkProtocol } from "./contract/network.ts";
 import { isWithin } from "./contract/within.ts";
@@ -78,7 +78,7 @@ export function ruleFor(name: string): string {
   const rule = ruleOf(name, 443);
   if (rule === undefined) return `no rule can name ${shown(name)}`;
   const line = `\`- { ${ruleText({ ...rule, port: 443 })} }\``;
-  return `\`--net ${rule.flag}\`, or under \`sandbox.network.allow\`: ${line}; with the port, where it is another than 443`;
+  return `\`--net ${rule.flag}\` (\`${name}:PORT\` for another than 443), or under \`sandbox.network.allow\`: ${line}`;
 }
 
 interface Scope {

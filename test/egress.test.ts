@@ -99,7 +99,11 @@ describe("a call with a network", { skip }, () => {
       [
         ["egress", "b.test", "no rule names it"],
         ["egress", "an address or a port", "1 attempt at an address that no rule reaches"],
-        ["egress", "an address or a port", "1 attempt at a port where nobody listens"],
+        [
+          "egress",
+          "an address or a port",
+          "1 attempt at a port where nobody listens, of a host or of its own loopback",
+        ],
       ],
     );
     assert.match(result.denials[0]?.remedy ?? "", /--net b\.test/);
