@@ -31,7 +31,7 @@ export class LazyEgress implements AsyncDisposable {
   }
 
   async #open(): Promise<Egress> {
-    const { settings, workspace } = this.#project;
+    const { settings, workspace, authorities } = this.#project;
     const { resolvers } = settings.egress;
     const [{ Egress }, { serversResolver, systemResolver }] = await Promise.all([
       import("./egress/egress.ts"),
@@ -42,7 +42,7 @@ export class LazyEgress implements AsyncDisposable {
       ...(process.geteuid?.() === 0 ? { user: sandboxUser(workspace.root) } : {}),
       folder: ownFolder(this.#folder),
       resolver: resolvers.length === 0 ? systemResolver() : serversResolver(resolvers),
-      authorities: await authoritiesOf(this.#project),
+      authorities: [...authorities.values()],
     });
   }
 }
@@ -53,12 +53,4 @@ function ownFolder(folder: string): string {
   const path = join(folder, `${process.pid}-${process.hrtime.bigint()}`);
   writeNote(folder, path);
   return path;
-}
-
-/** Most projects name none, and their calls need no parser. */
-async function authoritiesOf({ settings, workspace }: Project): Promise<readonly string[]> {
-  const paths = settings.egress.authorities;
-  if (paths.length === 0) return [];
-  const { readAuthorities } = await import("./config/authorities.ts");
-  return readAuthorities({ ...workspace, paths });
 }

@@ -24,6 +24,7 @@ export function ownFiles(paths: GatePaths, project: Project): OwnFiles {
     ...project.manifests.keys(),
     ...project.policies.keys(),
     ...project.policyTests.keys(),
+    ...project.authorities.keys(),
   ];
   return {
     hidden: [...new Set([...foldersOf(paths), ...usualFolders()])],

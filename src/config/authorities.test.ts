@@ -1,47 +1,57 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
-import { readAuthorities } from "./authorities.ts";
+import { authoritiesIn } from "./authorities.ts";
 import { refuses } from "./gate-error.fixture.ts";
+import { snapshotProject } from "./snapshot.ts";
 
 const PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 
-function project(t: TestContext, files: Readonly<Record<string, string>>): string {
+function project(t: TestContext, names: string, files: Readonly<Record<string, string>>): string {
   const root = mkdtempSync(join(tmpdir(), "callgate-authorities-"));
   t.after(() => rmSync(root, { recursive: true, force: true }));
-  for (const [path, text] of Object.entries(files)) writeFileSync(join(root, path), text);
+  const config = `version: 1\ncatalog: []\negress:\n  authorities:\n${names}`;
+  for (const [path, text] of Object.entries({ "callgate.yaml": config, ...files }))
+    writeFileSync(join(root, path), text);
   return root;
 }
 
-describe("readAuthorities", () => {
-  it("reads files of certificates", (t) => {
-    const root = project(t, { "a.pem": PEM, "b.pem": `${PEM}\n${PEM}` });
-    const paths = ["a.pem", "b.pem"];
-    assert.deepEqual(readAuthorities({ root, config: undefined, paths }), [PEM, `${PEM}\n${PEM}`]);
+const read = (root: string): readonly string[] => authoritiesIn(snapshotProject(root, "callgate.yaml"));
+
+describe("authorities of a project", () => {
+  it("are files of certificates, and part of what is trusted", (t) => {
+    const root = project(t, "    - a.pem\n    - b.pem\n", { "a.pem": PEM, "b.pem": `${PEM}\n${PEM}` });
+    assert.deepEqual(read(root), [PEM, `${PEM}\n${PEM}`]);
+    const before = snapshotProject(root, "callgate.yaml").digest;
+    writeFileSync(join(root, "b.pem"), PEM);
+    assert.notEqual(snapshotProject(root, "callgate.yaml").digest, before);
   });
 
-  it("refuses all else, at the line that names it", (t) => {
-    const root = project(t, {
-      "callgate.yaml": "version: 1\negress:\n  authorities:\n    - a.pem\n    - bad.pem\n",
+  it("are nothing else, and the line that names it is told", (t) => {
+    const root = project(t, "    - a.pem\n    - bad.pem\n", {
       "a.pem": PEM,
       "bad.pem": `${PEM}-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n`,
-      "large.pem": PEM.repeat(20_000),
     });
-    const read = (path: string) => () =>
-      readAuthorities({ root, config: "callgate.yaml", paths: ["a.pem", path] });
-    const cases: readonly [path: string, message: RegExp][] = [
-      ["bad.pem", /`bad\.pem` is not a file of PEM certificates/],
-      ["missing.pem", /`missing\.pem` cannot be read \(ENOENT\)/],
-      ["large.pem", /larger than 1048576 bytes/],
-    ];
-    for (const [path, message] of cases)
-      refuses(read(path), {
-        code: "ERR_CONFIG_INVALID",
-        message,
-        at: "callgate.yaml:5:7",
-        remedy: /BEGIN CERTIFICATE/,
-      });
+    refuses(() => read(root), {
+      code: "ERR_CONFIG_INVALID",
+      message: /`bad\.pem` is not a file of PEM certificates/,
+      at: "callgate.yaml:6:7",
+      remedy: /BEGIN CERTIFICATE/,
+    });
+  });
+
+  it("have to be there, in the project, and are bounded", (t) => {
+    const missing = project(t, "    - missing.pem\n", {});
+    refuses(() => read(missing), {
+      code: "ERR_CONFIG_NOT_FOUND",
+      message: /no file `missing\.pem`, which `egress\.authorities` names/,
+    });
+    const leaving = project(t, "    - link.pem\n", {});
+    symlinkSync("/etc/hosts", join(leaving, "link.pem"));
+    refuses(() => read(leaving), { code: "ERR_CONFIG_INVALID", message: /a link that leaves the project/ });
+    const large = project(t, "    - large.pem\n", { "large.pem": PEM.repeat(20_000) });
+    refuses(() => read(large), { code: "ERR_CONFIG_INVALID", message: /larger than 1 MiB/ });
   });
 });

@@ -1,6 +1,7 @@
 import type { Digest } from "../contract/ids.ts";
 import { DEFAULT_SETTINGS, type Settings } from "./defaults.ts";
 import type { Ignored } from "./narrow.ts";
+import type { Snapshot } from "./snapshot.ts";
 import type { Trust } from "./trust.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -18,6 +19,8 @@ export interface Project {
   readonly manifests: Texts;
   readonly policies: Texts;
   readonly policyTests: Texts;
+  /** Paths and texts of authorities that are trusted beside the system's. */
+  readonly authorities: Texts;
   /** Text of `callgate.lock`; undefined where there is none or the project is not trusted. */
   readonly lock: string | undefined;
   /** Over every text above; undefined where there is no configuration. */
@@ -38,6 +41,7 @@ export async function openProject(workspace: Workspace, stateDir: string): Promi
     manifests: NOTHING,
     policies: NOTHING,
     policyTests: NOTHING,
+    authorities: NOTHING,
     lock: undefined,
   };
   const { root, config } = workspace;
@@ -62,7 +66,16 @@ export async function openProject(workspace: Workspace, stateDir: string): Promi
     manifests: texts(snapshot.manifests),
     policies: texts(snapshot.policies),
     policyTests: texts(snapshot.policyTests),
+    authorities: await authoritiesOf(snapshot),
     lock: snapshot.lock === undefined ? undefined : files.get(snapshot.lock),
     digest,
   };
+}
+
+/** Most projects name none, and need no more to be loaded. */
+async function authoritiesOf(snapshot: Snapshot): Promise<Texts> {
+  const paths = snapshot.settings.egress.authorities;
+  if (paths.length === 0) return NOTHING;
+  const texts = (await import("./authorities.ts")).authoritiesIn(snapshot);
+  return new Map(paths.map((path, index) => [path, texts[index] ?? ""]));
 }

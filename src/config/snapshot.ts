@@ -129,18 +129,21 @@ function expandCatalog(root: string, config: string, patterns: readonly string[]
   const found = new Set<string>();
   for (const pattern of patterns) {
     const matches = expand(root, pattern);
-    if (matches.length === 0 && !/[*?]/.test(pattern)) {
-      throw new GateError(
-        "ERR_CONFIG_NOT_FOUND",
-        `there is no file \`${pattern}\`, which \`catalog\` names`,
-        {
-          place: { file: config },
-        },
-      );
-    }
+    if (matches.length === 0 && !/[*?]/.test(pattern)) throw noFile(config, "catalog", pattern);
     for (const match of matches) found.add(match);
   }
   return [...found].sort();
+}
+
+function noFile(config: string, key: string, path: string): GateError {
+  return new GateError("ERR_CONFIG_NOT_FOUND", `there is no file \`${path}\`, which \`${key}\` names`, {
+    place: { file: config },
+  });
+}
+
+function checkNamed(root: string, config: string, key: string, paths: readonly string[]): void {
+  const missing = paths.find((path) => !existsSync(join(root, path)));
+  if (missing !== undefined) throw noFile(config, key, missing);
 }
 
 function checkPolicies(root: string, config: string, folder: string): void {
@@ -193,7 +196,16 @@ export function snapshotProject(root: string, config: string): Snapshot {
   const policies = expand(root, `${settings.policies}/*.cedar`);
   const policyTests = expand(root, `${settings.policies}/tests/*.yaml`);
   const lock = existsSync(join(root, LOCK_NAME)) ? LOCK_NAME : undefined;
-  const paths = [...manifests, ...policies, ...policyTests, ...(lock === undefined ? [] : [lock])];
+  const { authorities } = settings.egress;
+  checkNamed(root, config, "egress.authorities", authorities);
+  const named = [
+    ...manifests,
+    ...policies,
+    ...policyTests,
+    ...(lock === undefined ? [] : [lock]),
+    ...authorities,
+  ];
+  const paths = [...new Set(named)];
   if (paths.length > PROJECT_FILES_MAX)
     throw refuse(config, `the project names more than ${PROJECT_FILES_MAX} files`);
   const files = new Map([[config, text]]);

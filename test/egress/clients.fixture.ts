@@ -44,7 +44,7 @@ function absent(...paths: readonly string[]): string | false {
 const NODE_FETCH = `const r = await fetch(process.argv[1]).catch((e) => { console.log(e.cause?.code ?? e); process.exit(1) }); console.log(await r.text())`;
 
 /** The package, which has a newer client than the one inside of Node. */
-const UNDICI = dirname(fileURLToPath(import.meta.resolve("undici/package.json")));
+export const UNDICI: string = dirname(fileURLToPath(import.meta.resolve("undici/package.json")));
 const UNDICI_REQUEST = `const { request } = require(process.argv[1]);
 request(process.argv[2]).then(({ body }) => body.text()).then(console.log, (e) => { console.log(e.code ?? e); process.exit(1) })`;
 

@@ -7,7 +7,7 @@ import type { Gate } from "../../src/gate.ts";
 import { openGate } from "../../src/open-gate.ts";
 import { nativeProgram } from "../../src/sandbox/native.ts";
 import { createProject, type TestProject } from "../project.fixture.ts";
-import { clients } from "./clients.fixture.ts";
+import { clients, UNDICI } from "./clients.fixture.ts";
 import { type HttpsServer, startGit, startHttps, testAuthority } from "./servers.fixture.ts";
 
 const skip =
@@ -44,7 +44,7 @@ input:
 run: { command: ["env", "{...command}"], allowLeadingDash: true }
 sandbox:
     isolation: ${isolation}
-    files: { read: ["\${workspace}", "\${node}"${existsSync(JAVA) ? `, ${JAVA}` : ""}] }
+    files: { read: ["\${workspace}", "\${node}", ${UNDICI}${existsSync(JAVA) ? `, ${JAVA}` : ""}] }
     limits: { memory: 2GiB, processes: 256, wall: 60s }${network}
 `;
   return { "tools/run.yaml": tool("net.run", "process"), "tools/guest.yaml": tool("net.guest", "gvisor") };

@@ -81,10 +81,8 @@ interface CheckedProject extends InspectedProject {
 /** The lock and the authorities too: a broken one would stop every call of a project that has just been trusted. */
 async function checkWhole(snapshot: Snapshot): Promise<CheckedProject> {
   const project = await inspectProject(snapshot);
-  const { root, config, settings } = snapshot;
-  const paths = settings.egress.authorities;
-  if (paths.length > 0)
-    (await import("../../../config/authorities.ts")).readAuthorities({ root, config, paths });
+  if (snapshot.settings.egress.authorities.length > 0)
+    (await import("../../../config/authorities.ts")).authoritiesIn(snapshot);
   if (snapshot.lock === undefined) return { ...project, unlocked: [] };
   const { diffLock, parseLock } = await import("../../../catalog/lock.ts");
   const lock = parseLock(snapshot.files.get(snapshot.lock) ?? "", snapshot.lock);
