@@ -129,7 +129,10 @@ fi
 case $job in
 setup) say "everything is here" ;;
 demo) exec node bin/callgate.js demo ;;
-test) exec node scripts/test.mjs ;;
+test)
+  shift
+  exec node scripts/test.mjs "$@"
+  ;;
 ok) exec node scripts/ok.mjs ;;
 bench)
   shift
