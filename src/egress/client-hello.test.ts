@@ -59,7 +59,6 @@ for (const version of ["TLSv1.2", "TLSv1.3"] as const)
     const expected: HelloState = {
       state: "hello",
       serverName: "some-host.example",
-      alpn: ["h2", "http/1.1"],
       encrypted: false,
       length: hello.length,
     };
@@ -111,7 +110,6 @@ test("GREASE in every list is passed over (RFC 8701)", () => {
     ],
   });
   assert.equal(state.state === "hello" && state.serverName, "a.test");
-  assert.deepEqual(state.state === "hello" && state.alpn, ["\x2a\x2a", "h2"]);
 });
 
 test("an encrypted hello is told, of each version", () => {
@@ -160,8 +158,6 @@ const MALFORMED: Readonly<Record<string, HelloParts>> = {
   "no server name in the list": { extensions: [[0, vector(2)]] },
   "a server name of another type": { extensions: [serverName("a.test", 1)] },
   "bytes after the server name's list": { extensions: [suffixed(serverName("a.test"))] },
-  "bytes after the list of protocols": { extensions: [serverName("a.test"), suffixed(alpn("h2"))] },
-  "an empty protocol name": { extensions: [serverName("a.test"), alpn("")] },
   "server_name twice": { extensions: [serverName("a.test"), serverName("b.test")] },
   "an unknown extension twice": { extensions: [serverName("a.test"), [99, number16(1)], [99, number16(1)]] },
   "too many extensions": {

@@ -19,7 +19,6 @@ const SESSION_ID_BYTES_MAX = 32;
 const RECORD_HANDSHAKE = 22;
 const MESSAGE_CLIENT_HELLO = 1;
 const EXTENSION_SERVER_NAME = 0;
-const EXTENSION_ALPN = 16;
 /** Hellos with another one inside: RFC 9849, its drafts, and `encrypted_server_name` before them. */
 const EXTENSIONS_ENCRYPTED: ReadonlySet<number> = new Set([
   0xfe0d, 0xfe0c, 0xfe0b, 0xfe0a, 0xfe09, 0xfe08, 0xffce,
@@ -30,8 +29,6 @@ export interface ClientHello {
   readonly state: "hello";
   /** RFC 6066 3, lower case; undefined where the extension is absent. */
   readonly serverName: string | undefined;
-  /** RFC 7301, one character per byte. */
-  readonly alpn: readonly string[];
   /** It holds an encrypted hello, or something that looks like one (RFC 9849 6.2): which, nobody here can tell. */
   readonly encrypted: boolean;
   /** Bytes of the records that hold it. What comes after is not part of it. */
@@ -83,18 +80,6 @@ function serverNameOf(extension: OctetReader): string {
   return name;
 }
 
-function alpnOf(extension: OctetReader): string[] {
-  const list = extension.vector(2);
-  extension.end();
-  const names: string[] = [];
-  while (!list.atEnd) {
-    const name = list.vector(1).rest().toString("latin1");
-    if (name === "") throw new Malformed("an empty protocol name");
-    names.push(name);
-  }
-  return names;
-}
-
 /** RFC 8446 4.1.2. @throws Malformed, Truncated */
 function read(body: Buffer, length: number): ClientHello {
   const hello = new OctetReader(body);
@@ -106,7 +91,6 @@ function read(body: Buffer, length: number): ClientHello {
   if (hello.vector(1).rest().length === 0) throw new Malformed("its list of compression methods");
   const seen = new Set<number>();
   let serverName: string | undefined;
-  let alpn: string[] = [];
   // Before TLS 1.3 the extensions might be missing altogether (RFC 5246 7.4.1.2).
   const extensions = hello.atEnd ? undefined : hello.vector(2);
   hello.end();
@@ -118,9 +102,8 @@ function read(body: Buffer, length: number): ClientHello {
     if (seen.add(type).size > HELLO_EXTENSIONS_MAX)
       throw new Malformed(`more than ${HELLO_EXTENSIONS_MAX} extensions`);
     if (type === EXTENSION_SERVER_NAME) serverName = serverNameOf(extension);
-    else if (type === EXTENSION_ALPN) alpn = alpnOf(extension);
   }
-  return { state: "hello", serverName, alpn, encrypted: !seen.isDisjointFrom(EXTENSIONS_ENCRYPTED), length };
+  return { state: "hello", serverName, encrypted: !seen.isDisjointFrom(EXTENSIONS_ENCRYPTED), length };
 }
 
 /** Takes a stream's first bytes, however they are cut, until it is known what its ClientHello says. */

@@ -26,7 +26,7 @@ type Opening = Pick<RelayOptions, "head" | "inspect" | "overhear">;
 
 /**
  * Passes a TLS connection on, end to end, once its ClientHello asks for the name it was made to.
- * Nothing goes out before that, not even a question for the name's address.
+ * Nothing goes out before that but the question for the name's address, which was asked when the tool asked for it.
  * @throws what is not a Refusal, after it is reported
  */
 export async function passThrough(visit: Visit): Promise<void> {
