@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
 import dns from "node:dns";
+import { Resolver as DnsResolver } from "node:dns/promises";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
@@ -72,6 +73,19 @@ test("an answer that is a little later than the other family's is waited for", a
   });
   const found = await serversResolver([server.address]).resolve("a.example", forever);
   assert.deepEqual(found, ["2001:db8::1", "192.0.2.1"]);
+});
+
+test("an alias without addresses of one family is no answer of it", async (t) => {
+  await using server = await startDnsServer({
+    answers: new Map([["a.example", ["192.0.2.1"]]]),
+    delayMs: (_, type) => (type === "A" ? 3 * RESOLUTION_DELAY_MS : 0),
+  });
+  // What c-ares makes of a CNAME that leads to no AAAA.
+  t.mock.method(DnsResolver.prototype, "resolve6", async () => []);
+  const resolver = serversResolver([server.address]);
+  assert.deepEqual(await resolver.resolve("a.example", forever), ["192.0.2.1"]);
+  t.mock.method(DnsResolver.prototype, "resolve4", async () => []);
+  await assert.rejects(resolver.resolve("a.example", forever), isRefusal(/^a\.example has no address$/));
 });
 
 test("what failed is told, before that one family has nothing", async () => {

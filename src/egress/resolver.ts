@@ -84,7 +84,10 @@ async function askBoth(resolver: DnsResolver, name: string): Promise<string[]> {
   const failures: unknown[] = [];
   const asked = [resolver.resolve6(name), resolver.resolve4(name)].map(async (answer, family) => {
     try {
-      found[family] = await answer;
+      const some = await answer;
+      // An alias without addresses of that family is no failure to c-ares.
+      if (some.length === 0) throw Object.assign(new Error("no data"), { code: "ENODATA" });
+      found[family] = some;
     } catch (error) {
       failures.push(error);
       throw error;
