@@ -42,6 +42,15 @@ describe("authorities of a project", () => {
     });
   });
 
+  it("may be many, with something else at their end that is found at once", { timeout: 10_000 }, (t) => {
+    const many = `${PEM}\n`.repeat(200);
+    const root = project(t, "    - many.pem\n    - bad.pem\n", {
+      "many.pem": many,
+      "bad.pem": `${many}# end\n`,
+    });
+    refuses(() => read(root), { code: "ERR_CONFIG_INVALID", message: /`bad\.pem` is not a file/ });
+  });
+
   it("have to be there, in the project, and are bounded", (t) => {
     const missing = project(t, "    - missing.pem\n", {});
     refuses(() => read(missing), {

@@ -3,7 +3,7 @@ import { parseDocument } from "./document.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 /** PEM (RFC 7468), of certificates and nothing else: a key does not belong there. */
-const CERTIFICATES = /^(?:\s*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+$/;
+const CERTIFICATES = /^\s*(?:-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+$/;
 
 /**
  * The texts of the files that `egress.authorities` names, as they are in the snapshot.

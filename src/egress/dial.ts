@@ -11,9 +11,6 @@ const ATTEMPT_DELAY_MS = 250;
 export const ADDRESSES_TRIED_MAX = 16;
 
 const OWN = "an address of this host";
-/** A name that does not resolve is misspelled, or known to other servers than were asked. */
-const NO_ADDRESS_REMEDY =
-  "check its spelling, and the name servers: `egress: { resolvers: [ADDRESS] }` in callgate.yaml, else this host's own";
 
 export interface DialOptions {
   /** Lower case; an address where the rule names one. */
@@ -65,7 +62,7 @@ export async function dial(options: DialOptions): Promise<Dialed> {
 function check(options: DialOptions, addresses: readonly string[]): void {
   const { name } = options;
   const allowPrivate = options.rule.allowPrivate === true;
-  if (addresses.length === 0) throw new Refusal(`${name} has no address`, { remedy: NO_ADDRESS_REMEDY });
+  if (addresses.length === 0) throw new Refusal(`${name} has no address`);
   const own = allowPrivate ? new Set<string>() : ownAddresses();
   for (const address of addresses) {
     if (mayReach(address, allowPrivate) && !own.has(asWritten(address))) continue;

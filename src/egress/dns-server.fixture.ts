@@ -18,11 +18,13 @@ export interface DnsServer extends AsyncDisposable {
  *   asked each time. No entry: no such name. None of the type: no data.
  * @param silent questions to which there is no answer at all
  * @param delayMs how long an answer waits
+ * @param isLast which answers wait for another one to be sent, and follow it at once
  */
 export async function startDnsServer({
   answers,
   silent = () => false,
   delayMs = () => 0,
+  isLast = () => false,
   port: own = 0,
 }: {
   readonly answers:
@@ -30,10 +32,13 @@ export async function startDnsServer({
     | ((name: string, type: RecordType) => readonly string[] | undefined);
   readonly silent?: (name: string, type: RecordType) => boolean;
   readonly delayMs?: (name: string, type: RecordType) => number;
+  readonly isLast?: (name: string, type: RecordType) => boolean;
   readonly port?: number;
 }): Promise<DnsServer> {
   const lookUp = typeof answers === "function" ? answers : (name: string) => answers.get(name);
   const asked: string[] = [];
+  const held: (() => void)[] = [];
+  let hasSent = false;
   const socket = createSocket("udp4");
   socket.on("message", (message, { address, port }) => {
     const parsed = parseQuery(message);
@@ -46,7 +51,16 @@ export async function startDnsServer({
     const found = lookUp(name, type);
     const fitting = (found ?? []).filter((each) => isIPv6(each) === (type === "AAAA"));
     const reply = encodeReply(query, found ? RCODE.NOERROR : RCODE.NXDOMAIN, fitting);
-    setTimeout(() => socket.send(reply, port, address), delayMs(name, type));
+    const send = (): void => socket.send(reply, port, address);
+    if (isLast(name, type) && !hasSent) return void held.push(send);
+    hasSent = true;
+    setTimeout(
+      () => {
+        send();
+        for (const next of held.splice(0)) next();
+      },
+      delayMs(name, type),
+    );
   });
   socket.bind(own, "127.0.0.1");
   await once(socket, "listening");

@@ -7,6 +7,9 @@ import { Refusal } from "./visit.ts";
 
 /** How long a name may take: what is slower is treated as a name that does not exist. */
 export const RESOLVE_MS_MAX = 5_000;
+/** A name that does not resolve is misspelled, or known to other servers than were asked. */
+const UNRESOLVED_REMEDY =
+  "check its spelling, and the name servers: `egress: { resolvers: [ADDRESS] }` in callgate.yaml, else this host's own";
 /** RFC 8305 section 3: how long the answer of one family waits for the other's. */
 export const RESOLUTION_DELAY_MS = 50;
 /** nsswitch.conf(5): those that resolv.conf speaks of, and those that only know this machine and its link. */
@@ -150,7 +153,8 @@ async function within(asked: Promise<string[]>, waiting: Waiting): Promise<strin
     return await Promise.race([asked, stopped.promise]);
   } catch (error) {
     giveUp();
-    throw error instanceof Refusal ? error : new Refusal(whyUnresolved(name, error), { cause: error });
+    if (error instanceof Refusal) throw error;
+    throw new Refusal(whyUnresolved(name, error), { cause: error, remedy: UNRESOLVED_REMEDY });
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", onAbort);
