@@ -231,6 +231,10 @@ describe("the rule for a name", () => {
       '`--net api.example.com` (`api.example.com:PORT` for another than 443), or under `sandbox.network.allow`: `- { host: "api.example.com" }`',
     );
     assert.match(ruleFor("192.0.2.1"), /^`--net 192\.0\.2\.1:443,tcp`.*protocol: tcp \}`/);
+    assert.equal(
+      ruleFor("a_b.example.com"),
+      'no rule can name "a_b.example.com", and one for `*.example.com` has it',
+    );
     for (const name of ["not a name", "198.18.0.20", "1.2.3", "x.localhost"])
       assert.equal(ruleFor(name), `no rule can name ${JSON.stringify(name)}`);
   });

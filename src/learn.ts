@@ -76,7 +76,12 @@ export function learn({ files, egress, workspace, node }: Learnt): Fragment {
 /** Which rule would have let a name be found: as a flag of `callgate exec`, and as a line of a manifest. */
 export function ruleFor(name: string): string {
   const rule = ruleOf(name, 443);
-  if (rule === undefined) return `no rule can name ${shown(name)}`;
+  if (rule === undefined) {
+    // Names have underscores that hosts in rules may not have (RFC 2181 11, RFC 1123 2.1).
+    const above = `*${name.slice(name.indexOf("."))}`;
+    const isCovered = name.includes("_") && ruleOf(above, 443) !== undefined;
+    return `no rule can name ${shown(name)}${isCovered ? `, and one for \`${above}\` has it` : ""}`;
+  }
   const line = `\`- { ${ruleText({ ...rule, port: 443 })} }\``;
   return `\`--net ${rule.flag}\` (\`${name}:PORT\` for another than 443), or under \`sandbox.network.allow\`: ${line}`;
 }

@@ -69,6 +69,7 @@ test("a refusal's remedy is its own; that of a name is the rule that it lacks", 
     { ...FACT, kind: "connection", port: 443, why: "it is private", remedy: "say `allowPrivate`" },
     { ...FACT, kind: "connection", port: 444, why: "nobody listens" },
     { ...FACT, kind: "attempts", name: "", why: "2 attempts" },
+    { ...FACT, name: "", why: "too many names" },
     { ...FACT, verdict: "allowed", kind: "connection", port: 445 },
   ];
   const denials = await denialsOf(facts);
@@ -78,6 +79,7 @@ test("a refusal's remedy is its own; that of a name is the rule that it lacks", 
       ["evil.test", "`--net evil.test`"],
       ["evil.test:443", "say `allowPrivate"],
       ["evil.test:444", undefined],
+      ["an address or a port", undefined],
       ["an address or a port", undefined],
     ],
   );

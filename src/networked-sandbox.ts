@@ -68,7 +68,7 @@ class Denials {
     const key = `${what}\n${why}`;
     if (this.#seen.has(key)) return;
     // Of a name that no rule has; what was refused on its way brings its own.
-    const way = kind === "dns" && remedy === undefined ? ruleFor(name) : remedy;
+    const way = kind === "dns" && name !== "" && remedy === undefined ? ruleFor(name) : remedy;
     this.#seen.set(key, { kind: "egress", what, why, ...(way === undefined ? {} : { remedy: way }) });
   }
 

@@ -62,10 +62,11 @@ export function checkNoUrl(text: string): void {
   const scheme = SCHEME.exec(text)?.[1];
   const [authority = "", ...rest] = text.replace(SCHEME, "").split(/(?=[/?#\\])/);
   const host = authority.slice(authority.lastIndexOf("@") + 1);
-  const way = host === "" ? "write a name such as `api.example.com`" : `write \`${host}\``;
+  const isName = host !== "" && !isIPv6Text(host);
+  const way = isName ? `write \`${host}\`` : "write a name such as `api.example.com`";
   if (scheme !== undefined)
     throw refused(
-      `a rule names a host, and \`${text}\` is a URL`,
+      `a rule names a host, and \`${withoutUser(text)}\` is a URL`,
       `leave out the scheme and the path: ${way}`,
     );
   if (rest.length > 0)
@@ -73,9 +74,15 @@ export function checkNoUrl(text: string): void {
       `a rule names a host, and \`${rest.join("")}\` is a path`,
       `${way}; which paths pass is said under \`http\` of a rule in a manifest`,
     );
-  if (host !== authority) throw refused(`a rule names a host, and \`${text}\` has a user in it`, way);
+  if (host !== authority)
+    throw refused(`a rule names a host, and \`${withoutUser(text)}\` has a user in it`, way);
   if (isIPv6Text(text))
     throw refused(`\`${text}\` is an IPv6 address, which a rule cannot name`, "write the host's name");
+}
+
+/** What stands before the `@` of a URL may be a token. */
+export function withoutUser(text: string): string {
+  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)?[^/?#\\]*@/i, "$1…@");
 }
 
 function parseName(name: string, text: string): string {

@@ -75,7 +75,10 @@ export function isPort(port: number): boolean {
 function hostOf(text: string): string {
   const [, name = "", port = ""] = /^([^:/]+):(\d{1,5})$/.exec(text) ?? [];
   if (name !== "")
-    throw refused(`\`${text}\` is a host and a port`, `write \`host: ${name}\` and \`ports: [${port}]\``);
+    throw refused(
+      `\`${text}\` is a host and a port`,
+      `write \`host: ${name.startsWith("*") ? JSON.stringify(name) : name}\` and \`ports: [${port}]\``,
+    );
   return parseHost(text);
 }
 

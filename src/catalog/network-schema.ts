@@ -14,6 +14,8 @@ export const NETWORK_HINTS: readonly Hint[] = [
   { path: `${NETWORK}.allow`, remedy: "name a host, or write `network: none`" },
   { path: RULE, remedy: "write `api.example.com`, or `{ host: api.example.com, ports: [8443] }`" },
   { path: `${RULE}.host`, remedy: "write `host: api.example.com`" },
+  { path: `${RULE}.protocol`, value: "https", remedy: "write `protocol: tls`, or remove the key" },
+  { path: `${RULE}.protocol`, remedy: "write `protocol: tls`, `http` or `tcp`, or remove the key" },
   { path: `${RULE}.ports`, remedy: "write such as `ports: [443, 8443]`, or remove the key" },
   { path: `${RULE}.ports.*`, remedy: "a port is a number from 1 to 65535; a range has no place here" },
   {

@@ -75,8 +75,8 @@ function check(options: DialOptions, addresses: readonly string[]): void {
 }
 
 /** As `callgate exec` and a manifest say it. */
-function privately({ name, port }: DialOptions): string {
-  return `where that is meant, \`--net ${name}:${port},private\`, or \`allowPrivate: true\` in its rule`;
+function privately({ name }: DialOptions): string {
+  return `where that is meant, add \`,private\` to the \`--net\` of ${name}, or \`allowPrivate: true\` to its rule`;
 }
 
 /** Of this host's interfaces, public ones too: its services are as near as those on loopback. Asked anew, they change. */

@@ -39,6 +39,7 @@ export async function startDnsServer({
   const asked: string[] = [];
   const held: (() => void)[] = [];
   let hasSent = false;
+  let isOpen = true;
   const socket = createSocket("udp4");
   socket.on("message", (message, { address, port }) => {
     const parsed = parseQuery(message);
@@ -51,7 +52,9 @@ export async function startDnsServer({
     const found = lookUp(name, type);
     const fitting = (found ?? []).filter((each) => isIPv6(each) === (type === "AAAA"));
     const reply = encodeReply(query, found ? RCODE.NOERROR : RCODE.NXDOMAIN, fitting);
-    const send = (): void => socket.send(reply, port, address);
+    const send = (): void => {
+      if (isOpen) socket.send(reply, port, address);
+    };
     if (isLast(name, type) && !hasSent) return void held.push(send);
     hasSent = true;
     setTimeout(
@@ -68,6 +71,7 @@ export async function startDnsServer({
     address: `127.0.0.1:${socket.address().port}`,
     asked,
     async [Symbol.asyncDispose]() {
+      isOpen = false;
       socket.close();
       await once(socket, "close");
     },

@@ -81,6 +81,9 @@ test("one whose keeper has ended is not handed out", options, async () => {
   for (let tries = 0; tries < 500 && space.alive; tries += 1) await sleep(10);
   assert.equal(kept.take("ada"), undefined);
   assert.equal(isClean(space), false);
+  await kept.giveBack("eve", await guard.make(NAMES));
+  const [server] = space.servers.values();
+  assert.equal(server?.listening, false, "its sockets do not wait for the end");
 });
 
 test("one whose keeper's number is another's is not kept, however clean that one is", options, async () => {

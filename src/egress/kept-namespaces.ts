@@ -23,6 +23,9 @@ export class KeptNamespaces implements AsyncDisposable {
   /** Keeps it, or closes it: where its owner is undefined, where it is not as it was made, and the oldest of too many. */
   async giveBack(owner: string | undefined, space: GuardedNamespace): Promise<void> {
     if (owner === undefined || this.#closed || !isClean(space)) return await space[Symbol.asyncDispose]();
+    const dead = this.#kept.filter((one) => !one.space.alive);
+    for (const one of dead) this.#kept.splice(this.#kept.indexOf(one), 1);
+    await Promise.all(dead.map((one) => one.space[Symbol.asyncDispose]()));
     this.#kept.push({ owner, space });
     if (this.#kept.length > KEPT_MAX) await this.#kept.shift()?.space[Symbol.asyncDispose]();
   }

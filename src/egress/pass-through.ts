@@ -63,7 +63,7 @@ async function carry(visit: Visit, open: () => Promise<Opening>, undialed?: numb
     if (error instanceof Refusal) return;
     throw error;
   }
-  const { end, why, sent, received } = await relay(socket, dialed.socket, {
+  const { end, why, remedy, sent, received } = await relay(socket, dialed.socket, {
     ...opening,
     bounds,
     idleMs: bounds.max.idleMs,
@@ -74,6 +74,7 @@ async function carry(visit: Visit, open: () => Promise<Opening>, undialed?: numb
     ...factOf(visit, startedMs),
     verdict: why === undefined ? "allowed" : "refused",
     ...(why !== undefined ? { why } : end === "gone" ? { why: GONE } : {}),
+    ...(remedy === undefined ? {} : { remedy }),
     address: dialed.address,
     bytesSent: sent,
     bytesReceived: received,

@@ -89,7 +89,7 @@ export class PlaceholderWatch {
     this.#decoded = new Finder(sought);
   }
 
-  /** @throws Refusal */
+  /** @throws Refusal, with the remedy for one that is on its way to another host than its own */
   see(chunk: Buffer): void {
     if (this.#isIdle) return;
     const name = this.#plain.find(chunk) ?? this.#decoded.find(this.#decoder.decode(chunk));

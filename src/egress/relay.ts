@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import type { Bounds } from "./bounds.ts";
 import { reset } from "./reset.ts";
 import type { StaticReads } from "./static-reads.ts";
-import { Refusal } from "./visit.ts";
+import { Refusal, remedyIn } from "./visit.ts";
 
 /**
  * `closed`: both ends said FIN. `reset-inside`, `reset-outside`: that one broke off. `idle`, `bytes`: a bound was met.
@@ -17,6 +17,7 @@ export interface Relayed {
   readonly end: RelayEnd;
   /** Where a bound was met or `inspect` refused. */
   readonly why?: string;
+  readonly remedy?: string;
 }
 
 export interface RelayOptions {
@@ -51,6 +52,7 @@ class Relay {
   /** What ended it, where it was not both ends' FIN. */
   #end: RelayEnd | undefined;
   #why: string | undefined;
+  #remedy: string | undefined;
   #idle: NodeJS.Timeout | undefined;
   /** Since the idle bound was looked at last. */
   #moved = false;
@@ -135,6 +137,7 @@ class Relay {
   };
 
   #refuse(end: "bytes" | "refused", error: unknown): void {
+    if (this.#end === undefined) this.#remedy = remedyIn(error).remedy;
     this.#stop(end, error instanceof Refusal ? error.message : "the gate failed on it");
   }
 
@@ -170,6 +173,7 @@ class Relay {
       received: this.#received,
       end: this.#end ?? "closed",
       ...(this.#why === undefined ? {} : { why: this.#why }),
+      ...(this.#remedy === undefined ? {} : { remedy: this.#remedy }),
     });
   }
 }

@@ -14,9 +14,10 @@ const UNRESOLVED_REMEDY =
 export const RESOLUTION_DELAY_MS = 50;
 /** nsswitch.conf(5): those that resolv.conf speaks of, and those that only know this machine and its link. */
 const NAME_SERVER_SOURCES: readonly string[] = [
-  ...["files", "dns", "myhostname", "mymachines"],
-  ...["mdns_minimal", "mdns4_minimal", "mdns6_minimal"],
+  ...["files", "dns", "myhostname", "mdns_minimal", "mdns4_minimal", "mdns6_minimal"],
 ];
+/** RFC 6762 3: names of the link, which name servers do not know. */
+const LINK = ".local";
 const NO_SUCH_NAME: readonly string[] = ["ENOTFOUND", "ENODATA"];
 
 /** Asks for a name's real addresses, outside of every sandbox. Nothing is kept: a connection resolves once. */
@@ -52,7 +53,8 @@ export function systemResolver(options: ResolverOptions & SystemFiles = {}): Res
       const listed = await hostsFileAddresses(hosts, name);
       if (listed.length > 0) return listed;
       // A dot at the end keeps the search list away, which could make another name of it.
-      if (await asksNameServers(sources)) return await askServers(name, signal, resolveMsMax);
+      if (!name.endsWith(LINK) && (await asksNameServers(sources)))
+        return await askServers(name, signal, resolveMsMax);
       return await within(lookupAll(`${name}.`), { name, signal, resolveMsMax, giveUp: () => {} });
     },
   };
@@ -81,11 +83,14 @@ async function askServers(
   }
 }
 
-/** Waits for both families, and only `RESOLUTION_DELAY_MS` for the second where the first has addresses. */
+/**
+ * Waits for both families; for AAAA only `RESOLUTION_DELAY_MS` once A has addresses. Name servers that are silent are
+ * silent about AAAA, and a host without IPv6 needs A.
+ */
 async function askBoth(resolver: DnsResolver, name: string): Promise<string[]> {
   const found: string[][] = [[], []];
   const failures: unknown[] = [];
-  const asked = [resolver.resolve6(name), resolver.resolve4(name)].map(async (answer, family) => {
+  const [six, four] = [resolver.resolve6(name), resolver.resolve4(name)].map(async (answer, family) => {
     try {
       const some = await answer;
       // An alias without addresses of that family is no failure to c-ares.
@@ -96,9 +101,9 @@ async function askBoth(resolver: DnsResolver, name: string): Promise<string[]> {
       throw error;
     }
   });
-  const all = Promise.allSettled(asked);
-  const first = Promise.any(asked).then(() => sleep(RESOLUTION_DELAY_MS, undefined, { ref: false }));
-  await Promise.race([all, first.catch(() => all)]);
+  const all = Promise.allSettled([six, four]);
+  const soon = four?.then(() => sleep(RESOLUTION_DELAY_MS, undefined, { ref: false }));
+  await Promise.race([all, soon?.catch(() => all)]);
   const addresses = found.flat();
   if (addresses.length > 0) return addresses;
   throw failures.find((error) => !isNoSuchName(error)) ?? failures[0];

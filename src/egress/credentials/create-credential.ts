@@ -166,7 +166,14 @@ class HeldCredential implements GateCredential {
   /** A placeholder that went on would tell the host what the tool was given, and the call would fail oddly. */
   #checkLeft({ method, target, headers }: OutgoingRequest): void {
     const lines = [method, target, ...headers.map(([name, value]) => `${name}: ${value}`)];
-    new PlaceholderWatch([this]).see(Buffer.from(lines.join("\n"), "latin1"));
+    try {
+      new PlaceholderWatch([this]).see(Buffer.from(lines.join("\n"), "latin1"));
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      throw new Refusal(error.message, {
+        remedy: "leave it out, or put it where its kind has the secret: docs/egress.md lists the kinds",
+      });
+    }
   }
 }
 

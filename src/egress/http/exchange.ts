@@ -71,12 +71,17 @@ export async function exchange(visit: Visit, upstream: Upstream, asked: Asked): 
     // An answer that was begun may not look like a whole one.
     if (!isFresh) request.socket.destroy();
     else
-      await respond(asked, status, wordsOf(status === 502 ? `${name} was not reached: ${why}` : why, remedy));
+      await respond(asked, status, wordsOf(status === 502 ? `${name} was not reached: ${why}` : why, error));
     return false;
   }
 }
 
-function wordsOf(why: string, { remedy }: Pick<EgressFact, "remedy">): string {
+/** What only a rule keeps from passing. */
+class NotInRules extends Refusal {}
+
+/** For the tool: which rule is missing. Other remedies are for whoever runs it, and may name what is outside. */
+function wordsOf(why: string, error: unknown): string {
+  const { remedy } = error instanceof NotInRules ? error : {};
   return remedy === undefined ? why : `${why}\nto permit it, ${remedy}`;
 }
 
@@ -88,7 +93,7 @@ async function carry(visit: Visit, upstream: Upstream, asked: Asked, tally: Tall
   visit.bounds.request();
   if (asked.refused !== undefined) throw new Refusal(asked.refused);
   const judged = judgeRequest({ method, target, rawHeaders, httpVersion, rule, name, port });
-  if ("refused" in judged) throw new Refusal(judged.refused, judged);
+  if ("refused" in judged) throw new NotInRules(judged.refused, judged);
   if (judged.upgrade !== (upgrade !== undefined)) throw new Refusal("its Upgrade can be read in two ways");
   if (judged.upgrade && credential?.masksResponses === true)
     throw new Refusal(`a WebSocket cannot be searched for the secret of credential \`${credential.name}\``);

@@ -1,3 +1,4 @@
+import { withoutUser } from "../../catalog/network-host.ts";
 import { checkRules } from "../../catalog/network-rule.ts";
 import { parseNetText } from "../../catalog/network-text.ts";
 import { GateError } from "../../contract/errors.ts";
@@ -12,7 +13,7 @@ export function checkNetOptions(values: readonly string[] = []): readonly string
       throw new GateError("ERR_USAGE", `\`--net\` needs a host, and \`${value}\` follows it`, {
         remedy: "write `--net HOST`, before the `--` of the command",
       });
-    return named(`--net ${value}`, () => parseNetText(value));
+    return named(`--net ${withoutUser(value)}`, () => parseNetText(value));
   });
   named("--net", () => checkRules(rules));
   return values;
