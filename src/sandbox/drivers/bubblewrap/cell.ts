@@ -130,13 +130,17 @@ export class BubblewrapCell implements Cell {
   async #ready(): Promise<void> {
     const { dialogue, group } = this.#seed;
     const ready = dialogue.ready.then(() => dialogue.childPid);
-    const broken = this.exited.then(() => undefined);
+    let how = `not ready after ${BUILD_MS_MAX} ms`;
+    const broken = this.exited.then((code) => {
+      how = `ended with ${code}`;
+      return undefined;
+    });
     const init = await within(BUILD_MS_MAX, Promise.race([ready, broken]));
-    if (init === undefined) throw this.#startError();
+    if (init === undefined) throw this.#startError(how);
     this.#init = init;
     this.#initTicks = readStartTicks(init);
     const launcher = this.#parts.plan.launcherIsFirst ? init : readChildren(init)[0];
-    if (launcher === undefined) throw this.#startError();
+    if (launcher === undefined) throw this.#startError("without a launcher");
     this.#launcher = launcher;
     this.#explanation = await this.#parts.explain?.(launcher);
     await this.#seed.entered();
@@ -144,7 +148,7 @@ export class BubblewrapCell implements Cell {
     for (const pid of [init, launcher]) if (!group.holds(pid)) await group.enter(pid);
   }
 
-  #startError(): GateError {
+  #startError(how: string): GateError {
     const { brokenSetUp, startFailure } = this.#seed.dialogue;
     const text =
       brokenSetUp !== undefined
@@ -154,7 +158,7 @@ export class BubblewrapCell implements Cell {
           : this.#seed.complaint();
     return new GateError(
       "ERR_SANDBOX_START",
-      `the sandbox could not be built: ${text || "bubblewrap gave no reason"}`,
+      `the sandbox could not be built: ${text || `bubblewrap gave no reason (${how})`}`,
       {
         remedy: "run `callgate doctor`",
       },
