@@ -11,7 +11,11 @@ const args = [
   "--test-concurrency=2",
   "--test-timeout=300000",
 ];
-const { status } = spawnSync(process.execPath, [...args, ...asked.filter((word) => word.startsWith("-")), ...files], {
-  stdio: "inherit",
-});
+const { status } = spawnSync(
+  process.execPath,
+  [...args, ...asked.filter((word) => word.startsWith("-")), ...files],
+  {
+    stdio: "inherit",
+  },
+);
 process.exitCode = status ?? 1;
