@@ -31,7 +31,7 @@ function check(bytes: Buffer, cuts: readonly number[]): void {
   assert.equal(parse(exact.subarray(0, -1), []).state, "more", "it needs all of its bytes");
   const { serverName: name } = state;
   if (name === undefined) return;
-  assert.match(name, /^[a-z0-9.-]{1,253}$/);
+  assert.match(name, /^[a-z0-9._-]{1,253}$/);
   assert.ok(unframed(exact).toString("latin1").toLowerCase().includes(name), "its name stands in it");
 }
 
