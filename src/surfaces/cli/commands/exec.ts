@@ -73,7 +73,7 @@ export function registerExec(program: Command, context: CliContext): void {
   example(command, [
     "callgate exec -- npm test",
     "callgate exec --write build --time 2m -- make",
-    "callgate exec --net registry.npmjs.org --write . --time 5m -- npm ci",
+    "callgate exec --net npm.example.com --write . --time 5m -- npm ci",
   ]);
 }
 
