@@ -333,6 +333,7 @@ test("a placeholder in tcp is refused wherever it is cut, and not told", async (
     const [fact] = door.facts;
     assert.equal(fact?.verdict, "refused");
     assert.match(fact?.why ?? "", /placeholder of credential `github-read`/);
+    assert.match(fact?.remedy ?? "", /own host, whose rule says `credential: github-read`/);
     assert.equal(JSON.stringify(door.facts).includes(PLACEHOLDER), false);
     assert.equal(Buffer.concat(plainHeard).includes(PLACEHOLDER), false);
   }

@@ -141,6 +141,16 @@ describe("a placeholder", () => {
     });
   }
 
+  it("that is left on its own host's way has a remedy of that place", async () => {
+    const credential = credentialOf({ kind: "bearer" });
+    const left = request([["x-blob", placeholderOf(credential)]]);
+    await assert.rejects(credential.attach(left), (error: unknown) => {
+      assert.ok(error instanceof Refusal);
+      assert.match(error.remedy ?? "", /where its kind has the secret/);
+      return true;
+    });
+  });
+
   it("is another for each sandbox, with the shape the tool expects", () => {
     const [one, two] = [credentialOf({ kind: "bearer" }), credentialOf({ kind: "bearer" })];
     assert.notEqual(placeholderOf(one), placeholderOf(two));

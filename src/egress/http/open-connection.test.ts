@@ -105,6 +105,24 @@ test("a request that no rule permits is refused in words, and nothing is dialled
   assert.equal(door.facts.filter(({ kind }) => kind === "connection").length, 1);
 });
 
+test("requests have a bound over all connections, and the one beyond it goes nowhere", async () => {
+  await using door = await openHttpDoor(origin(echo), { rule: { http: ALL }, bounds: { requestsEver: 2 } });
+  assert.equal((await ask(door, { path: "/a" })).status, 200);
+  assert.equal((await ask(door, { path: "/b" })).status, 200);
+  const { status, body } = await ask(door, { path: "/c" });
+  assert.equal(status, 403);
+  assert.match(body, /^callgate: more than 2 requests\n$/);
+  await door.over(3);
+  assert.deepEqual(
+    door.requests().map(({ path, verdict }) => [path, verdict]),
+    [
+      ["/a", "allowed"],
+      ["/b", "allowed"],
+      ["/c", "refused"],
+    ],
+  );
+});
+
 test("answers pass with their status, headers, trailers and body", async () => {
   const listener: RequestListener = (message, response) => {
     if (message.url === "/204") return void response.writeHead(204, { "x-own": "1" }).end();
