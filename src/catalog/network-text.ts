@@ -117,7 +117,8 @@ function meantBy(word: string): string | undefined {
 }
 
 /** What `completeRule` refuses too, in a manifest's words. */
-function checkWords({ ports, protocol, credential, host }: WrittenRule, place: string): void {
+function checkWords(written: WrittenRule, place: string): void {
+  const { ports, protocol, credential, host } = written;
   if (protocol === "tcp" && ports === undefined)
     throw refused(`a \`tcp\` rule for \`${host}\` has to name its port`, `write \`${host}:PORT,tcp\``);
   if (protocol === "tcp" && credential !== undefined)
@@ -125,8 +126,7 @@ function checkWords({ ports, protocol, credential, host }: WrittenRule, place: s
       `\`tcp\` for \`${place}\` is passed through as it is, so it takes no credential`,
       "write `tls` instead of `tcp`, or leave out `credential=`",
     );
-  const speaks = protocol ?? protocolOf({ host, ...(ports && { ports }), ...(credential && { credential }) });
-  if (speaks === "tls" && isIPv4(host))
+  if ((protocol ?? protocolOf(written)) === "tls" && isIPv4(host))
     throw refused(
       `\`${host}\` is an address, and a ClientHello names none (RFC 6066)`,
       `write its name, or \`${host}:${ports?.[0] ?? "PORT"},tcp\``,

@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Server, Socket } from "node:net";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { ADDRESSES_TRIED_MAX, type DialOptions, dial } from "./dial.ts";
 import { startDnsServer } from "./dns-server.fixture.ts";
+import { runAlone } from "./own-network.fixture.ts";
 import { type Resolver, serversResolver } from "./resolver.ts";
 import { Refusal } from "./visit.ts";
 
@@ -110,18 +109,16 @@ test("a name that stands for what may not be reached is refused as a whole, and 
 
 test("an address of this host is refused although it is public, unless the rule says allowPrivate", (t) => {
   if (!existsSync("/proc/net/if_inet6")) return t.skip("this kernel has no IPv6");
-  const program = fileURLToPath(new URL("dial.own-addresses.fixture.ts", import.meta.url));
-  const node = ["--disable-warning=ExperimentalWarning", program];
-  // A network of the test's own: one address of an interface, and one that is only routed to this host.
-  const script = `ip link set lo up && ip addr add 8.8.8.8/32 dev lo && ip -6 addr add 2606:4700::1/128 dev lo nodad &&
-    ip route add local 8.8.4.4/32 dev lo && exec "$@"`;
-  const words = ["8.8.8.8", "2606:4700:0::1", "8.8.4.4", "8.8.8.8,private", "8.8.4.4,private"];
-  const command = ["-Urn", "sh", "-c", script, "sh", process.execPath, ...node, ...words];
-  const { status, stdout, stderr } = spawnSync("unshare", command, { encoding: "utf8" });
-  if (/unshare failed|Operation not permitted/.test(stderr))
-    return t.skip(`no network of its own: ${stderr}`);
-  assert.equal(status, 0, stderr);
-  assert.deepEqual(stdout.trim().split("\n"), [
+  const lines = runAlone(t, {
+    namespaces: "-Urn",
+    // One address of an interface in each family, and one that is only routed to this host.
+    setUp: `ip addr add 8.8.8.8/32 dev lo && ip -6 addr add 2606:4700::1/128 dev lo nodad &&
+      ip route add local 8.8.4.4/32 dev lo`,
+    program: new URL("dial.own-addresses.fixture.ts", import.meta.url),
+    words: ["8.8.8.8", "2606:4700:0::1", "8.8.4.4", "8.8.8.8,private", "8.8.4.4,private"],
+  });
+  if (lines === undefined) return;
+  assert.deepEqual(lines, [
     "8.8.8.8: a.example stands for 8.8.8.8, which is an address of this host",
     "2606:4700:0::1: a.example stands for 2606:4700:0::1, which is an address of this host",
     "8.8.4.4: a.example stands for 8.8.4.4, which is an address of this host",

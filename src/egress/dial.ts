@@ -35,9 +35,9 @@ export interface DialOptions {
 export async function dial(options: DialOptions): Promise<Dialed> {
   const { name, rule, resolver, signal } = options;
   const addresses = isIP(name) === 0 ? await resolver.resolve(name, signal) : [name];
-  const own = addresses.filter((address) => !isTranslated(address, addresses));
-  check(options, own);
-  const tried = interleave([...new Set(own.map(asWritten))]).slice(0, ADDRESSES_TRIED_MAX);
+  const direct = addresses.filter((address) => !isTranslated(address, addresses));
+  check(options, direct);
+  const tried = interleave([...new Set(direct.map(asWritten))]).slice(0, ADDRESSES_TRIED_MAX);
   const { socket, from, address } = await connectFirst(tried, options);
   if (address === undefined) {
     socket.destroy();

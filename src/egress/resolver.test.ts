@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
 import dns from "node:dns";
 import { Resolver as DnsResolver } from "node:dns/promises";
@@ -9,8 +8,8 @@ import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { startDnsServer } from "./dns-server.fixture.ts";
+import { runAlone } from "./own-network.fixture.ts";
 import { RESOLUTION_DELAY_MS, RESOLVE_MS_MAX, serversResolver, systemResolver } from "./resolver.ts";
 import { Refusal } from "./visit.ts";
 
@@ -231,20 +230,20 @@ test("getaddrinfo is asked where there is more than name servers, for the full n
 
 test("the system's name servers are asked, and names that stall hold up no others", (t) => {
   if (!existsSync("/etc/resolv.conf")) return t.skip("this host has no resolv.conf");
-  const program = fileURLToPath(new URL("resolver.system.fixture.ts", import.meta.url));
-  const script = `ip link set lo up && mount --bind "$1" /etc/resolv.conf && shift && exec "$@"`;
   const folder = mkdtempSync(join(tmpdir(), "callgate-resolver-"));
   try {
     const [servers, sources] = [join(folder, "resolv.conf"), join(folder, "nsswitch.conf")];
     writeFileSync(servers, "search evil.example\nnameserver 127.0.0.1\n");
     writeFileSync(sources, "hosts: files mdns4_minimal [NOTFOUND=return] dns myhostname\n");
-    const node = [process.execPath, "--disable-warning=ExperimentalWarning", program, sources];
-    const command = ["-Urnm", "sh", "-c", script, "sh", servers, ...node];
-    const { status, stdout, stderr } = spawnSync("unshare", command, { encoding: "utf8", timeout: 30_000 });
-    if (/unshare failed|Operation not permitted/.test(stderr))
-      return t.skip(`no namespaces of its own: ${stderr}`);
-    assert.equal(status, 0, stderr);
-    assert.deepEqual(stdout.trim().split("\n"), [
+    const lines = runAlone(t, {
+      namespaces: "-Urnm",
+      setUp: 'mount --bind "$1" /etc/resolv.conf',
+      given: [servers],
+      program: new URL("resolver.system.fixture.ts", import.meta.url),
+      words: [sources],
+    });
+    if (lines === undefined) return;
+    assert.deepEqual(lines, [
       "fast.example: 192.0.2.1",
       "none.example: none.example has no address",
       ...Array.from({ length: 16 }, (_, at) => `stalls: s${at}.example was given up while it was resolved`),

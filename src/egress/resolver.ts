@@ -10,7 +10,7 @@ export const RESOLVE_MS_MAX = 5_000;
 /** A name that does not resolve is misspelled, or known to other servers than were asked. */
 const UNRESOLVED_REMEDY =
   "check its spelling, and the name servers: `egress: { resolvers: [ADDRESS] }` in callgate.yaml, else this host's own";
-/** RFC 8305 section 3: how long the answer of one family waits for the other's. */
+/** RFC 8305 section 3: how long addresses of A wait for those of AAAA. */
 export const RESOLUTION_DELAY_MS = 50;
 /** nsswitch.conf(5): those that resolv.conf speaks of, and those that only know this machine and its link. */
 const NAME_SERVER_SOURCES: readonly string[] = [
@@ -55,7 +55,7 @@ export function systemResolver(options: ResolverOptions & SystemFiles = {}): Res
       // A dot at the end keeps the search list away, which could make another name of it.
       if (!name.endsWith(LINK) && (await asksNameServers(sources)))
         return await askServers(name, signal, resolveMsMax);
-      return await within(lookupAll(`${name}.`), { name, signal, resolveMsMax, giveUp: () => {} });
+      return await within(lookupAll(`${name}.`), { name, signal, resolveMsMax });
     },
   };
 }
@@ -77,7 +77,7 @@ async function askServers(
   const resolver = new DnsResolver({ timeout: Math.ceil(resolveMsMax / 2), tries: 2 });
   if (servers !== undefined) resolver.setServers(servers);
   try {
-    return await within(askBoth(resolver, `${name}.`), { name, signal, resolveMsMax, giveUp: () => {} });
+    return await within(askBoth(resolver, `${name}.`), { name, signal, resolveMsMax });
   } finally {
     resolver.cancel();
   }
@@ -142,12 +142,11 @@ interface Waiting {
   readonly name: string;
   readonly signal: AbortSignal;
   readonly resolveMsMax: number;
-  readonly giveUp: () => void;
 }
 
 /** What was found, in time, or words that name nothing but the name. */
 async function within(asked: Promise<string[]>, waiting: Waiting): Promise<string[]> {
-  const { name, signal, resolveMsMax, giveUp } = waiting;
+  const { name, signal, resolveMsMax } = waiting;
   const stopped = Promise.withResolvers<never>();
   const stop = (why: string): void => stopped.reject(new Refusal(why));
   const onAbort = (): void => stop(`${name} was given up while it was resolved`);
@@ -157,7 +156,6 @@ async function within(asked: Promise<string[]>, waiting: Waiting): Promise<strin
   try {
     return await Promise.race([asked, stopped.promise]);
   } catch (error) {
-    giveUp();
     if (error instanceof Refusal) throw error;
     throw new Refusal(whyUnresolved(name, error), { cause: error, remedy: UNRESOLVED_REMEDY });
   } finally {

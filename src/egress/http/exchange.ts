@@ -76,12 +76,12 @@ export async function exchange(visit: Visit, upstream: Upstream, asked: Asked): 
   }
 }
 
-/** What only a rule keeps from passing. */
-class NotInRules extends Refusal {}
+/** What judging refused; a remedy it has where only the rules are in the way. */
+class JudgedRefusal extends Refusal {}
 
 /** For the tool: which rule is missing. Other remedies are for whoever runs it, and may name what is outside. */
 function wordsOf(why: string, error: unknown): string {
-  const { remedy } = error instanceof NotInRules ? error : {};
+  const { remedy } = error instanceof JudgedRefusal ? error : {};
   return remedy === undefined ? why : `${why}\nto permit it, ${remedy}`;
 }
 
@@ -93,7 +93,7 @@ async function carry(visit: Visit, upstream: Upstream, asked: Asked, tally: Tall
   visit.bounds.request();
   if (asked.refused !== undefined) throw new Refusal(asked.refused);
   const judged = judgeRequest({ method, target, rawHeaders, httpVersion, rule, name, port });
-  if ("refused" in judged) throw new NotInRules(judged.refused, judged);
+  if ("refused" in judged) throw new JudgedRefusal(judged.refused, judged);
   if (judged.upgrade !== (upgrade !== undefined)) throw new Refusal("its Upgrade can be read in two ways");
   if (judged.upgrade && credential?.masksResponses === true)
     throw new Refusal(`a WebSocket cannot be searched for the secret of credential \`${credential.name}\``);
