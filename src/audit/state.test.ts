@@ -195,22 +195,45 @@ for (const mode of ["inline", "worker"]) {
     const dir = stateDir(t);
     mkdirSync(dir, { mode: 0o700 });
     const told = inNamespace(
-      `mount -t tmpfs -o size=2m,mode=700 none ${dir}`,
+      // The filler is what somebody frees: without room the checkpoint cannot be written, and the log waits for it.
+      `mount -t tmpfs -o size=2m,mode=700 none ${dir} && head -c 65536 /dev/zero > ${dir}/filler`,
       dir,
-      `const log = await openLog({ stateDir, mode: "${mode}" });
+      `const { rmSync } = await import("node:fs");
+       const log = await openLog({ stateDir, mode: "${mode}" });
        const { verifyLog } = await import(${JSON.stringify(join(import.meta.dirname, "verify.ts"))});
        const big = { ...note("big"), payloads: { input: Buffer.alloc(4_000_000, "x") } };
        const first = await told(log.append([note("small")]));
        const second = await told(log.append([note("with it"), big], { keepPayloads: true }));
+       rmSync(stateDir + "/filler");
        const third = await told(log.append([note("small again")]));
-       // The checkpoint file may find no room either, and closing says so.
-       await told(log.close());
+       const closed = await told(log.close());
        const { size, problems } = verifyLog(stateDir, log.verifierKey);
-       console.log(first, second, third, size, problems.length);`,
+       console.log(first, second, third, closed, size, problems.length);`,
     );
-    assert.equal(told, "done ERR_STATE_UNWRITABLE done 3 0");
+    assert.equal(told, "done ERR_STATE_UNWRITABLE done done 3 0");
   });
 }
+
+test("a checkpoint that cannot be written holds the log until it can", async (t) => {
+  const dir = stateDir(t);
+  mkdirSync(dir, { mode: 0o700 });
+  const told = inNamespace(
+    `mount -t tmpfs -o size=2m,mode=700 none ${dir}`,
+    dir,
+    `const { execFileSync } = await import("node:child_process");
+     const log = await openLog({ stateDir, mode: "inline" });
+     const file = stateDir + "/checkpoint";
+     // A file that something is mounted on cannot be replaced (rename(2), EBUSY).
+     execFileSync("mount", ["--bind", file, file]);
+     const first = await told(log.append([note("a")]));
+     await new Promise((resolve) => setTimeout(resolve, 500));
+     const second = await told(log.append([note("b")]));
+     execFileSync("umount", [file]);
+     const third = await told(log.append([note("c")]));
+     console.log(first, second, third, await told(log.close()));`,
+  );
+  assert.equal(told, "done ERR_STATE_UNWRITABLE done done");
+});
 
 test("a folder on a read-only disk cannot be opened for writing", async (t) => {
   const dir = await madeLog(t);

@@ -65,6 +65,19 @@ describe("the life of a sandbox", () => {
     assert.ok(performance.now() - started < 3 * CLEAR_MS_MAX);
   });
 
+  test("a limit that building met does not end the tool", async () => {
+    let met: "cpu" | null = "cpu";
+    const group = Object.assign(new RlimitBackend().create(), {
+      begin: () => {
+        met = null;
+      },
+      breached: () => met,
+    });
+    const { sandbox } = await fakeCell({ group });
+    const execution = await sandbox.release(UNCHECKED, { argv: ["true"] });
+    assert.equal(execution.outcome, "exited");
+  });
+
   test("an end that nobody saw is not called the tool's own", async () => {
     const { sandbox } = await fakeCell({ exited: Promise.resolve(null) });
     await assert.rejects(sandbox.release(UNCHECKED, { argv: ["true"] }), /lost before the tool's end/);

@@ -90,6 +90,7 @@ export class CellSandbox implements Sandbox {
     const { limits, environment } = cell.profile;
     const variables = { ...cell.variables, ...environment };
     const request = (cell.explanation?.request ?? encodeRequest)(variables, command.argv);
+    cell.group.begin();
     const started = performance.now();
     using watch = new Watch(limits, cell.group, () => cell.kill(), options.signal);
     const output = new OutputCollector(limits.outputBytes, () => watch.end("output"), options.onOutput);

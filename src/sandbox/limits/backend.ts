@@ -28,8 +28,11 @@ export interface LimitGroup {
   holds(pid: number): boolean;
   /** Reads the limits and the membership back from the kernel. */
   evidence(pid: number): Readonly<Record<Limited, Control>>;
-  /** Which limit was met since the group was made. */
+  /** The tool is let in: processor time used until now built the sandbox, and is not the tool's. */
+  begin(): void;
+  /** Which limit was met. */
   breached(): KilledBy | null;
+  /** Processor time since `begin`; memory since the group was made. */
   usage(): { readonly cpuMs: number | null; readonly memoryBytesMax: number | null };
   /** Removes the group; waits for the kernel to let go of dead processes. */
   remove(): Promise<void>;

@@ -46,6 +46,7 @@ export class CgroupGroup implements LimitGroup {
   readonly #paths: ReadonlySet<string>;
   readonly #name: string;
   #limits: Limits | undefined;
+  #cpuMsBefore = 0;
 
   constructor(homes: ControllerHomes, name: string) {
     this.#name = name;
@@ -120,6 +121,10 @@ export class CgroupGroup implements LimitGroup {
     };
   }
 
+  begin(): void {
+    this.#cpuMsBefore = this.#cpuMsCounted() ?? 0;
+  }
+
   breached(): KilledBy | null {
     if (this.#count("memory", { 1: "memory.oom_control", 2: "memory.events" }, "oom_kill") > 0)
       return "memory";
@@ -143,6 +148,11 @@ export class CgroupGroup implements LimitGroup {
   }
 
   #cpuMs(): number | null {
+    const counted = this.#cpuMsCounted();
+    return counted === null ? null : counted - this.#cpuMsBefore;
+  }
+
+  #cpuMsCounted(): number | null {
     const cpu = this.#groups.get("cpu");
     if (cpu === undefined) return null;
     return cpu.version === 1

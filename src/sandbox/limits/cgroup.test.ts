@@ -271,6 +271,7 @@ function bound(group: LimitGroup): LimitGroup {
     enter: (pid) => group.enter(pid),
     holds: (pid) => group.holds(pid),
     evidence: (pid) => group.evidence(pid),
+    begin: () => group.begin(),
     breached: () => group.breached(),
     usage: () => group.usage(),
     remove: () => group.remove(),

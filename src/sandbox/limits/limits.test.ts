@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { GateError } from "../../contract/errors.ts";
@@ -53,6 +55,28 @@ describe(`limits name themselves, by ${detectLimits().name}`, () => {
     assert.ok((execution.usage.memoryBytesMax ?? 0) > 30_000_000, `${execution.usage.memoryBytesMax} bytes`);
     assert.match(controls.memory.evidence, /^cgroup v[12] callgate-\d+-\d+: memory\.\S+ 536870912$/);
     assert.match(controls.processes.evidence, /: pids\.max 66$/);
+  });
+
+  test("what building a sandbox took is not the tool's", { skip: needs(homes.cpu) }, async () => {
+    await using bench = openBench();
+    await using group = { of: detectLimits().create(), [Symbol.asyncDispose]: () => group.of.remove() };
+    group.of.limit(bench.profile({}, { cpuMs: 300 }).limits);
+    /** Half a second of processor time, all of it in the group. */
+    const spin = async (): Promise<void> => {
+      const argv = ["-e", "<STDIN>; 1 while times < 0.5"];
+      const child = spawn("perl", argv, { stdio: ["pipe", "ignore", "ignore"] });
+      await group.of.enter(child.pid ?? 0);
+      child.stdin.end("\n");
+      await once(child, "exit");
+    };
+    await spin();
+    assert.equal(group.of.breached(), "cpu");
+    group.of.begin();
+    assert.equal(group.of.breached(), null);
+    assert.ok((group.of.usage().cpuMs ?? 1e9) < 300, `${group.of.usage().cpuMs} ms`);
+    await spin();
+    assert.equal(group.of.breached(), "cpu");
+    assert.ok((group.of.usage().cpuMs ?? 0) >= 400, `${group.of.usage().cpuMs} ms`);
   });
 
   test("a share of a processor holds a tool back, and is in the evidence", {

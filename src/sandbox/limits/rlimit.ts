@@ -40,6 +40,9 @@ class RlimitGroup implements LimitGroup {
     };
   }
 
+  /** Counted for each process by itself, from its own start. */
+  begin(): void {}
+
   breached(): null {
     return null;
   }

@@ -85,7 +85,7 @@ reached(4 * @all . ' MiB at once') if @all == 48`),
   {
     id: "resources.cpu",
     title: "computes without end (here: 2 seconds of processor time)",
-    limits: { cpuMs: 300 },
+    limits: { cpuMs: 600 },
     ...CPU,
     mayDie: true,
     program: perl(

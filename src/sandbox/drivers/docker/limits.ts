@@ -31,7 +31,7 @@ export class ContainerLimits implements LimitGroup {
   readonly #limits: Limits;
   readonly #hasEnded: () => boolean;
   readonly #refusedBefore: number;
-  readonly #cpuMsBefore: number;
+  #cpuMsBefore = 0;
   #kept: Reading = { breached: null, cpuMs: null, memoryBytesMax: null };
   #isOver = false;
 
@@ -44,9 +44,8 @@ export class ContainerLimits implements LimitGroup {
     this.#groups = groupsOf(init);
     this.enforces = new Set(LIMITED.filter((limited) => this.#groups.has(limited)));
     this.#limits = limits;
-    // What the runtime itself used while it built the container is not the tool's; it may even have met a limit.
+    // What the runtime itself started while it built the container is not the tool's; it may even have met a limit.
     this.#refusedBefore = this.#refusals();
-    this.#cpuMsBefore = this.#cpuMs() ?? 0;
   }
 
   /** The daemon wrote them when it made the container. */
@@ -66,6 +65,10 @@ export class ContainerLimits implements LimitGroup {
       processes: this.#control("processes", inside, this.#limits.processes + SANDBOX_TASKS),
       cpu: this.#cpuControl(inside),
     };
+  }
+
+  begin(): void {
+    this.#cpuMsBefore = this.#cpuMs() ?? 0;
   }
 
   breached(): KilledBy | null {
