@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
+import { lookup } from "node:dns/promises";
 import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { newCallId } from "../src/contract/ids.ts";
@@ -21,6 +22,17 @@ import {
 import { type Summary, sumUp } from "../src/surfaces/cli/demo/summary.ts";
 
 const CALLGATE = join(import.meta.dirname, "../bin/callgate.js");
+
+/** Only a machine whose own name has an address has them, and the demo is right to leave them out elsewhere. */
+async function namedSteps(): Promise<Record<string, readonly [verdict: Verdict, why?: string]>> {
+  try {
+    await lookup(hostname(), { family: 4 });
+  } catch {
+    console.error("SKIPPED: two steps of the demo, since this machine's name has no address");
+    return {};
+  }
+  return { "egress-named": ["ran", "exited 0"], "egress-unnamed": ["blocked", "exited 1"] };
+}
 
 /** What has to become of every step, and where a gate's own code says why, that code. */
 const EXPECTED: Readonly<Record<string, readonly [verdict: Verdict, why?: string]>> = {
@@ -44,6 +56,7 @@ const EXPECTED: Readonly<Record<string, readonly [verdict: Verdict, why?: string
   "egress-internet": ["blocked", "exited 1"],
   "egress-metadata": ["blocked", "exited 1"],
   "egress-loopback": ["blocked", "exited 1"],
+  ...(await namedSteps()),
   "write-system": ["blocked", "exited 1"],
   "write-workspace": ["blocked", "exited 1"],
   "write-hook": ["blocked", "exited 1"],
@@ -151,7 +164,11 @@ describe("callgate demo", () => {
       /^ {2}✗ refused .+ms {2}file\.write +deploy\/deploy\.js +what deploys changes by review, never by a tool$/m,
     );
     assert.equal(stdout.match(/^ {2}[✓✗] \w+ .+ms {2}\S/gm)?.length, Object.keys(EXPECTED).length);
-    assert.match(stdout, /^✓ 32 of 32 went as they should, in .+ s; nothing is left behind$/m);
+    const steps = Object.keys(EXPECTED).length;
+    assert.match(
+      stdout,
+      new RegExp(`^✓ ${steps} of ${steps} went as they should, in .+ s; nothing is left behind$`, "m"),
+    );
     assert.deepEqual(left, []);
   });
 

@@ -1,7 +1,10 @@
+import { lookup } from "node:dns/promises";
 import { existsSync, readFileSync } from "node:fs";
-import { createServer, connect as open, type Server } from "node:net";
+import { createServer, connect as open, type Server, type Socket } from "node:net";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { ExecInput, type ExecRequest } from "../../../catalog/exec-input.ts";
+import { parseNetText } from "../../../catalog/network-text.ts";
 import { processPathInputs } from "../../../config/paths.ts";
 import type { CallRequest } from "../../../gate.ts";
 import { DECOY, type Stage } from "./stage.ts";
@@ -10,6 +13,7 @@ import { blocked, type CallStep, ran, stopped } from "./step.ts";
 const MIB = 1024 * 1024;
 /** Where a program of bash finds out whether it can reach somebody. Only ever run in a sandbox. */
 const DIAL = 'exec 3<>"/dev/tcp/$1/$2"';
+const GREETING = "hello from outside";
 const FORK_BOMB = "bomb() { bomb | bomb & wait; }; bomb";
 
 function exec(request: ExecRequest): CallRequest {
@@ -75,6 +79,41 @@ function dialSteps(listener: Listener): readonly CallStep[] {
       request: dial("127.0.0.1", listener.port),
       // One connection came, and it was ours from outside.
       expect: (result) => (listener.connections() === 1 ? blocked(/Connection refused/)(result) : undefined),
+    },
+    ...namedSteps(listener),
+  ];
+}
+
+/** One host is named, by a name that this machine has for itself, so that the demo asks nothing of a network. */
+function namedSteps({ named }: Listener): readonly CallStep[] {
+  if (named === undefined) return [];
+  const { host, port } = named;
+  const call = (...to: [string, string]): CallRequest =>
+    exec({
+      command: ["bash", "-c", `${DIAL} && cat <&3`, "dial", ...to],
+      hosts: [`${host}:${port},private`],
+      limits: { wallMs: 5000 },
+    });
+  return [
+    {
+      id: "egress-named",
+      asked: `connect ${host}:${port}, with --net`,
+      request: call(host, String(port)),
+      needs: "a compiler, for what networks need: install gcc and libc6-dev, then `npm run setup`",
+      expect: ran(({ stdout }) =>
+        stdout.trim() === GREETING ? "the one host that is named, and no other" : undefined,
+      ),
+    },
+    {
+      id: "egress-unnamed",
+      asked: "connect example.com:443, likewise",
+      request: call("example.com", "443"),
+      needs: "the same",
+      expect: ({ exitCode, stdout, denials }) => {
+        const denial = denials.find(({ kind, what }) => kind === "egress" && what === "example.com");
+        if (exitCode === 0 || stdout !== "" || denial === undefined) return undefined;
+        return { verdict: "blocked", happened: denial.why };
+      },
     },
   ];
 }
@@ -155,20 +194,19 @@ function orFailed(limit: "memory" | "processes", failure: RegExp): CallStep["exp
 export interface Listener extends AsyncDisposable {
   readonly port: number;
   connections(): number;
+  /** Another one, which greets, by this machine's own name; undefined where that has no address here. */
+  readonly named: { readonly host: string; readonly port: number } | undefined;
 }
 
 /** Listens on the loopback and connects to itself once. */
 export async function listen(): Promise<Listener> {
   let connections = 0;
-  const server: Server = createServer((socket) => {
+  const silent = await serve("127.0.0.1", (socket) => {
     connections += 1;
     socket.destroy();
   });
-  await new Promise<void>((done, failed) => {
-    server.once("error", failed).listen(0, "127.0.0.1", done);
-  });
-  const address = server.address();
-  const port = typeof address === "object" && address !== null ? address.port : 0;
+  const greeter = await serveByName();
+  const { port } = silent;
   await new Promise<void>((done, failed) => {
     const socket = open(port, "127.0.0.1").once("error", failed);
     socket.once("close", () => done()).resume();
@@ -176,8 +214,38 @@ export async function listen(): Promise<Listener> {
   return {
     port,
     connections: () => connections,
+    named: greeter && { host: greeter.host, port: greeter.port },
     [Symbol.asyncDispose]: async () => {
-      await new Promise<void>((done) => server.close(() => done()));
+      await Promise.all([silent.close(), greeter?.close()]);
     },
   };
+}
+
+interface Served {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+async function serve(host: string, greet: (socket: Socket) => void): Promise<Served> {
+  const server: Server = createServer((socket) => {
+    socket.on("error", () => undefined); // whoever connected broke off
+    greet(socket);
+  });
+  await new Promise<void>((done, failed) => {
+    server.once("error", failed).listen(0, host, done);
+  });
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  return { port, close: () => new Promise<void>((done) => server.close(() => done())) };
+}
+
+async function serveByName(): Promise<(Served & { readonly host: string }) | undefined> {
+  const host = hostname().toLowerCase();
+  try {
+    parseNetText(host);
+    const { address } = await lookup(host, { family: 4 });
+    return { host, ...(await serve(address, (socket) => void socket.end(`${GREETING}\n`))) };
+  } catch {
+    return undefined; // it has no name, or the name is nobody's here
+  }
 }

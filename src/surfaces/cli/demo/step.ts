@@ -45,7 +45,7 @@ export interface CallStep {
   readonly asked: string;
   readonly request: CallRequest;
   readonly expect: (result: CallResult) => Expected | Promise<Expected>;
-  /** The package that brings the program, where a machine may lack it. */
+  /** What brings the program, where a machine may lack it. */
   readonly needs?: string;
 }
 
@@ -80,11 +80,15 @@ function callOf(result: CallResult): NonNullable<Finding["call"]> {
   return { id, outcome, exitCode, killedBy, code: error?.code ?? null, policies: decision.policies };
 }
 
-/** The program is not here, or lies where the sandbox's user cannot go. */
+const LACKING: ReadonlySet<string> = new Set([
+  "ERR_COMMAND_START",
+  "ERR_SANDBOX_START",
+  "ERR_CONTROL_UNAVAILABLE",
+]);
+
+/** The program is not here, or lies where the sandbox's user cannot go; or what a network is made with is not here. */
 function cannotStart({ outcome, error }: CallResult): boolean {
-  return (
-    outcome === "unstarted" && (error?.code === "ERR_COMMAND_START" || error?.code === "ERR_SANDBOX_START")
-  );
+  return outcome === "unstarted" && LACKING.has(error?.code ?? "");
 }
 
 function describe({ outcome, exitCode, killedBy, error, stderr }: CallResult): string {
