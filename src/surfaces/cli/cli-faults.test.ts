@@ -24,3 +24,32 @@ it("says why a tool is not there: no configuration, no trust, no manifest", asyn
   await desk.expect(0, "trust", "--yes");
   assert.match(await fix(), /fix +this project's configuration names no tools/);
 });
+
+it("a number of processors that is none is told as it was written", async (test) => {
+  const desk = new Desk(test);
+  for (const text of ["0", "0.001", "1025", "99999", "two", "-1"]) {
+    const { err } = await desk.expect(64, "exec", `--cpus=${text}`, "--", "true");
+    assert.ok(err.includes(`\`--cpus ${text}\` is not a number of processors from 0.01 to 1024`), err);
+  }
+});
+
+it("what is no call id is told where to find one", async (test) => {
+  const desk = new Desk(test);
+  await desk.expect(0, "exec", "--", "true");
+  for (const args of [
+    ["why", "nope"],
+    ["log", "receipt", "nope"],
+  ])
+    assert.match((await desk.expect(64, ...args)).err, /`nope` is not a call id\n +fix +`callgate log show`/);
+});
+
+it("a command whose changes are refused did not simply run", async (test) => {
+  const desk = new Desk(test);
+  desk.write(".github/kept", "");
+  const { err } = await desk.expect(
+    77,
+    ...["exec", "--write", ".", "--staged", "--", "sh", "-c", "echo x > .github/y"],
+  );
+  assert.match(err, /^✗ not applied {2}callgate\.exec/);
+  assert.match(err, /but +nothing was applied: `.*\.github/);
+});

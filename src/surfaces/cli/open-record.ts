@@ -28,12 +28,23 @@ export async function openRecord(stateDir: string): Promise<AuditLog> {
 
 /** A call as it was named: its id, or `last`. @throws GateError `ERR_USAGE`, `ERR_NOT_FOUND`. */
 export async function callNamed(log: AuditLog, name: string): Promise<CallId> {
-  if (name !== "last") return parseCallId(name);
+  if (name !== "last") return callIdIn(name);
   const call = await log.lastCall();
   if (call !== undefined) return call;
   throw new GateError("ERR_NOT_FOUND", "the record holds no call yet", {
     remedy: "make one: `callgate exec -- ls`",
   });
+}
+
+function callIdIn(name: string): CallId {
+  try {
+    return parseCallId(name);
+  } catch (cause) {
+    throw new GateError("ERR_USAGE", `\`${name}\` is not a call id`, {
+      cause,
+      remedy: "`callgate log show` lists the calls; `last` is the last one",
+    });
+  }
 }
 
 export function noSuchCall(call: CallId): GateError {

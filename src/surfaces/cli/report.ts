@@ -78,7 +78,12 @@ export function reportCall(terminal: Terminal, result: CallResult): void {
 function reportExited(terminal: Terminal, result: CallResult): void {
   const { paint } = terminal;
   const clean = result.exitCode === 0;
-  const mark = clean ? paint("green", "✓ ran") : paint("yellow", `! exit ${result.exitCode}`);
+  const mark =
+    clean && result.changes?.state === "refused"
+      ? paint("red", "✗ not applied")
+      : clean
+        ? paint("green", "✓ ran")
+        : paint("yellow", `! exit ${result.exitCode}`);
   const enforced = Object.values(result.controls ?? {}).filter(
     (control) => control.state === "enforced",
   ).length;

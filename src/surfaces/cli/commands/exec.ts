@@ -3,7 +3,7 @@ import { type Command, Option } from "commander";
 import { ExecInput, type ExecRequest } from "../../../catalog/exec-input.ts";
 import { parseDuration, parseSize } from "../../../config/units.ts";
 import { GateError } from "../../../contract/errors.ts";
-import type { Limits } from "../../../contract/profile.ts";
+import { CPUS_MILLI_MAX, CPUS_MILLI_MIN, type Limits } from "../../../contract/profile.ts";
 import { ISOLATION_CLASSES, type IsolationClass } from "../../../contract/tier.ts";
 import { callOnce } from "../call.ts";
 import { type CliContext, example } from "../context.ts";
@@ -131,11 +131,15 @@ function wholeNumber(text: string): number {
   return Number(text);
 }
 
-/** Whether it is too little or too much is for `ExecInput` to say. */
+/** Of processors, as they are counted inside. */
 function thousandths(text: string): number {
-  if (!/^\d{1,4}(\.\d{1,3})?$/.test(text))
-    throw new GateError("ERR_USAGE", `\`${text}\` is not a number of processors such as \`0.5\` or \`2\``);
-  return Math.round(Number(text) * 1000);
+  const milli = /^\d{1,4}(\.\d{1,3})?$/.test(text) ? Math.round(Number(text) * 1000) : 0;
+  if (milli >= CPUS_MILLI_MIN && milli <= CPUS_MILLI_MAX) return milli;
+  throw new GateError(
+    "ERR_USAGE",
+    `\`--cpus ${text}\` is not a number of processors from ${CPUS_MILLI_MIN / 1000} to ${CPUS_MILLI_MAX / 1000}`,
+    { remedy: "write it as `0.5` or `2`" },
+  );
 }
 
 /** `K=V`, or `K` for this process's own value: named one by one, never all. */

@@ -33,6 +33,8 @@ interface Account {
   readonly code: string | undefined;
   /** What happened, one line each. */
   readonly why: readonly string[];
+  /** What it was not let do while it ran, one line each. */
+  readonly denied: readonly string[];
   /** Policies that decided; text and place as they are now, where they are still there. */
   readonly policies: readonly AccountPolicy[];
   /** Where nothing permitted it: permits that speak of this tool. Which of their conditions failed is not in the record. */
@@ -85,6 +87,7 @@ async function accountOf(
     time: timeOf(end ?? asked),
     code,
     why: reasonsOf(asked, end),
+    denied: outcome === "exited" ? denialsOf(end) : [],
     ...known,
     unenforced: unenforcedIn(find("opened")),
     remedies: remediesFor({ tool, outcome, code, killedBy: end && textAt(end, "killedBy"), policies }),
@@ -108,9 +111,12 @@ function reasonsOf(asked: JsonObject, end: JsonObject | undefined): readonly str
     const message = textAt(end, "message");
     return at(asked, "decision", "effect") === "forbid" && reasons.length > 0 ? reasons : [message];
   }
-  const denials = at(end, "denials");
-  const whys = Array.isArray(denials) ? denials.filter(isJsonObject).map(recordedDenial) : [];
-  return [outcomeOf(end), ...whys];
+  return [outcomeOf(end), ...(outcomeName(end) === "exited" ? [] : denialsOf(end))];
+}
+
+function denialsOf(end: JsonObject | undefined): readonly string[] {
+  const denials = end && at(end, "denials");
+  return Array.isArray(denials) ? denials.filter(isJsonObject).map(recordedDenial) : [];
 }
 
 function recordedDenial(denial: JsonObject): string {
@@ -162,7 +168,7 @@ async function policiesNow(
 }
 
 function asText(account: Account): string {
-  const { outcome, tool, why, policies, near, policiesChanged, remedies, unenforced } = account;
+  const { outcome, tool, why, denied, policies, near, policiesChanged, remedies, unenforced } = account;
   const said: Readonly<Record<string, string>> = {
     exited: paint("green", "✓ ran"),
     running: paint("yellow", "! running"),
@@ -173,6 +179,7 @@ function asText(account: Account): string {
   return [
     `${said[outcome] ?? paint("red", "✗ refused")}  ${paint("bold", visible(tool))}\n`,
     ...why.map((reason) => labelled("why", reason)),
+    ...denied.map((what) => labelled("denied", what)),
     ...(account.code === undefined ? [] : [labelled("code", account.code)]),
     ...policies.map((policy) => labelled("policy", policyText(policy, outcome === "forbidden"))),
     ...near.map((policy) => labelled("near", policyText(policy, true))),
