@@ -10,7 +10,9 @@ for source in *.c; do
   [ "$source" = fuzz.c ] && continue
   name=${source%.c}
   built=bin/$name-$arch
-  [ "$built" -nt "$source" ] && [ "$built" -nt build.sh ] && continue
+  fresh=yes
+  for part in "$source" *.h build.sh; do [ "$built" -nt "$part" ] || fresh=no; done
+  [ "$fresh" = yes ] && continue
   # Static, so that it runs in any root; under another name until it is whole.
   if ! cc -O2 -static -std=gnu17 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Werror \
     -fstack-protector-strong -D_FORTIFY_SOURCE=2 -o "$built.$$" "$source" 2>"bin/$name.log"; then

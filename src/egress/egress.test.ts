@@ -6,6 +6,7 @@ import { test } from "node:test";
 import type { NetworkRule } from "../contract/network.ts";
 import { AUTHORITY_MS_MAX, Egress } from "./egress.ts";
 import { GUARD_PROGRAM } from "./guard.fixture.ts";
+import { Authority } from "./http/authority.ts";
 import { CERTIFICATE } from "./pass-through.fixture.ts";
 
 const options = { skip: existsSync(GUARD_PROGRAM) ? false : "native/guard.c was not built" };
@@ -59,6 +60,14 @@ test("one authority opens for all sandboxes, until it is half its life old", opt
   assert.equal(await authoritiesOf(bench, OPENED), first);
   laterMs = AUTHORITY_MS_MAX + 60_000;
   assert.notEqual(await authoritiesOf(bench, OPENED), first);
+});
+
+test("an authority that could not be made is made the next time", options, async (t) => {
+  await using bench = openBench();
+  const refuses = t.mock.method(Authority, "create", () => Promise.reject(new Error("no entropy")));
+  await assert.rejects(authoritiesOf(bench, OPENED), /no entropy/);
+  refuses.mock.restore();
+  assert.notEqual(await authoritiesOf(bench, OPENED), "");
 });
 
 test("what could not be written once is written the next time", options, async () => {

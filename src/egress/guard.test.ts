@@ -57,6 +57,20 @@ test("what connects inside is accepted outside, by the address it was made to", 
   assert.equal(await inside(space, "cat < /dev/tcp/198.18.0.2/443"), "this is 198.18.0.2:443");
 });
 
+test(
+  "a connection that cannot be accepted, for want of descriptors say, is not the gate's end",
+  options,
+  async () => {
+    await using guard = startGuard();
+    await using space = await guard.make(NAMES);
+    // As net.Server tells a failed accept(2).
+    for (const server of space.servers.values()) server.emit("error", new Error("accept EMFILE"));
+    for (const server of space.servers.values())
+      server.on("connection", (socket) => socket.end("still here"));
+    assert.equal(await inside(space, "cat < /dev/tcp/198.18.0.2/443"), "still here");
+  },
+);
+
 test("what has no listener is refused at once, and what is not local does not exist", options, async () => {
   await using guard = startGuard();
   await using space = await guard.make(NAMES);
