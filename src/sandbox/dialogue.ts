@@ -1,5 +1,6 @@
 import { constants as os } from "node:os";
 import type { Readable } from "node:stream";
+import { within } from "./deadline.ts";
 
 /** Why a launcher could not start the tool. */
 export interface StartFailure {
@@ -8,6 +9,9 @@ export interface StartFailure {
   /** `ENOENT` and its like, where the launcher can tell. */
   readonly errno?: string;
 }
+
+/** How long what a process said may be on its way after its end. */
+const LAST_WORDS_MS_MAX = 1_000;
 
 /** What the Landlock trial inside showed: one file opened before the rules and after them. */
 export interface LandlockTrial {
@@ -33,35 +37,47 @@ export interface InsideReport {
  */
 export class Dialogue {
   readonly ready: Promise<void>;
+  /** Ready, and bubblewrap has told the host's pid of the sandbox's first process: two voices, in either order. */
+  readonly readyAs: Promise<number>;
   /** The tool ended, as a sandbox's first process saw it. @see toolEnd */
   readonly ended: Promise<number>;
   /** Nobody speaks on it any more. */
   readonly closed: Promise<void>;
-  #said = "";
+  /** By voice: one may speak while another is in the middle of a line. */
+  readonly #heard: string[];
 
   constructor(...voices: readonly Readable[]) {
     const ready = Promise.withResolvers<void>();
+    const child = Promise.withResolvers<number>();
     const ended = Promise.withResolvers<number>();
-    for (const voice of voices) {
+    this.#heard = voices.map(() => "");
+    for (const [which, voice] of voices.entries()) {
       voice.on("data", (chunk: Buffer) => {
-        this.#said += chunk;
+        const heard = this.#heard[which] + chunk.toString("utf8");
+        this.#heard[which] = heard;
         if (/^R$/m.test(this.#said)) ready.resolve();
+        const pid = /"child-pid"\s*:\s*(\d+)\D/.exec(heard)?.[1]; // of `--info-fd`
+        if (pid !== undefined) child.resolve(Number(pid));
         if (this.toolEnd !== undefined) ended.resolve(this.toolEnd);
       });
       voice.on("error", () => {}); // the launcher died; its exit says so
       voice.resume(); // it may have been held back until there was somebody to listen
     }
     this.ready = ready.promise;
+    this.readyAs = ready.promise.then(() => child.promise);
     this.ended = ended.promise;
     this.closed = Promise.all(voices.map((voice) => new Promise((done) => voice.on("close", done)))).then(
       () => {},
     );
   }
 
-  /** The host's pid of the sandbox's first process, once bubblewrap has told it (`--info-fd`). */
-  get childPid(): number | undefined {
-    const pid = /"child-pid"\s*:\s*(\d+)\D/.exec(this.#said)?.[1];
-    return pid === undefined ? undefined : Number(pid);
+  get #said(): string {
+    return this.#heard.join("\n");
+  }
+
+  /** Whatever was said is heard: an exit is often told before the last words are read. */
+  async lastWords(): Promise<void> {
+    await within(LAST_WORDS_MS_MAX, this.closed);
   }
 
   /** NaN where it was not tried. bash has it from the kernel's message. */

@@ -47,7 +47,12 @@ export class BubblewrapCell implements Cell {
     this.#seed = seed;
     this.#parts = parts;
     // The first process tells of the tool's end before bubblewrap has noticed; one that was killed tells nothing.
-    this.exited = Promise.race([seed.dialogue.ended, seed.exited]);
+    const { dialogue } = seed;
+    const ended = seed.exited.then(async (code) => {
+      await dialogue.lastWords();
+      return code;
+    });
+    this.exited = Promise.race([dialogue.ended, ended]);
   }
 
   /**
@@ -129,13 +134,12 @@ export class BubblewrapCell implements Cell {
 
   async #ready(): Promise<void> {
     const { dialogue, group } = this.#seed;
-    const ready = dialogue.ready.then(() => dialogue.childPid);
-    let how = `not ready after ${BUILD_MS_MAX} ms`;
+    let how = `it was not ready after ${BUILD_MS_MAX} ms`;
     const broken = this.exited.then((code) => {
-      how = `ended with ${code}`;
+      how = `it ended with ${code}`;
       return undefined;
     });
-    const init = await within(BUILD_MS_MAX, Promise.race([ready, broken]));
+    const init = await within(BUILD_MS_MAX, Promise.race([dialogue.readyAs, broken]));
     if (init === undefined) throw this.#startError(how);
     this.#init = init;
     this.#initTicks = readStartTicks(init);

@@ -12,8 +12,6 @@ import type { Runtime } from "./runtimes.ts";
 
 /** How long a sandbox may take to be built before it counts as broken. */
 const BUILD_MS_MAX = 20_000;
-/** How long the last words on the control socket may take to arrive after the last process that held it is gone. */
-const LAST_WORDS_MS_MAX = 1_000;
 
 /** What a sandbox is made of, beside the seed that becomes it. */
 export interface Parts {
@@ -127,7 +125,7 @@ export class OciCell implements Cell {
   /** The tool's own end, as the namespace's first process saw it; the runtime's exit code says less. */
   async #end(): Promise<number | null> {
     this.#code = await this.#seed.exited;
-    await within(LAST_WORDS_MS_MAX, this.#seed.dialogue.closed);
+    await this.#seed.dialogue.lastWords();
     return this.#seed.dialogue.toolEnd ?? null;
   }
 
