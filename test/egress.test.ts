@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createServer as createTcpServer, type Server } from "node:net";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { createServer as createTlsServer } from "node:tls";
 import { ExecInput, type ExecRequest } from "../src/catalog/exec-input.ts";
@@ -10,6 +11,9 @@ import { type DnsServer, startDnsServer } from "../src/egress/dns-server.fixture
 import { CERTIFICATE, KEY, listening } from "../src/egress/pass-through.fixture.ts";
 import type { Gate } from "../src/gate.ts";
 import { openGate } from "../src/open-gate.ts";
+import { findRuntime } from "../src/sandbox/drivers/oci/probe.ts";
+import { RUNTIMES } from "../src/sandbox/drivers/oci/runtimes.ts";
+import { makeLayout, makeTar } from "../src/sandbox/image/image.fixture.ts";
 import { nativeProgram } from "../src/sandbox/native.ts";
 import { createProject, type TestProject } from "./project.fixture.ts";
 
@@ -90,6 +94,33 @@ describe("a call with a network", { skip }, () => {
     assert.equal(fact?.["address"], "127.0.0.1");
     assert.ok(Number(fact?.["bytesSent"]) > 0 && Number(fact?.["bytesReceived"]) > 0);
   });
+
+  const BUSYBOX = existsSync("/bin/busybox") ? false : "busybox-static is not installed";
+  for (const [runtime, isolation] of [
+    ["runc", "process"],
+    ["runsc", "gvisor"],
+  ] as const) {
+    const missing = findRuntime(RUNTIMES[runtime]) === undefined ? `${runtime} is not installed` : BUSYBOX;
+    test(`reaches it from an image's root file system, in ${runtime}`, { skip: missing }, async () => {
+      const path = join(project.workspace, `image-${runtime}`);
+      const program = { path: "bin/busybox", content: readFileSync("/bin/busybox"), mode: 0o755 };
+      const { digest } = makeLayout(path, [makeTar([program])]);
+      const ask = (name: string): Promise<CallResult> =>
+        exec({
+          command: ["/bin/busybox", "nc", name, `${ports.tcp}`],
+          root: `oci:${path}@${digest}`,
+          isolation,
+          workingDirectory: "/",
+          hosts: [`a.test:${ports.tcp},private`],
+        });
+      const reached = await ask("a.test");
+      assert.equal(reached.stdout, "plain", reached.stderr + JSON.stringify(reached.error));
+      assert.equal(reached.driver, runtime);
+      const refused = await ask("b.test");
+      assert.deepEqual([refused.stdout, refused.denials[0]?.what], ["", "b.test"], refused.stderr);
+      assert.notEqual(refused.exitCode, 0);
+    });
+  }
 
   test("reaches another name no more than an address", async () => {
     const script = "getent hosts b.test; cat < /dev/tcp/192.0.2.1/80; cat < /dev/tcp/127.0.0.1/80";
