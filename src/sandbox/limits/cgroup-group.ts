@@ -122,7 +122,8 @@ export class CgroupGroup implements LimitGroup {
   }
 
   begin(): void {
-    this.#cpuMsBefore = this.#cpuMsCounted() ?? 0;
+    // What cannot be read now is the tool's, and is found by the watch.
+    this.#cpuMsBefore = orNull(() => this.#cpuMsCounted()) ?? 0;
   }
 
   breached(): KilledBy | null {

@@ -68,7 +68,11 @@ export class ContainerLimits implements LimitGroup {
   }
 
   begin(): void {
-    this.#cpuMsBefore = this.#cpuMs() ?? 0;
+    try {
+      this.#cpuMsBefore = this.#cpuMs() ?? 0;
+    } catch (error) {
+      if (!this.#hasEnded()) throw error;
+    }
   }
 
   breached(): KilledBy | null {

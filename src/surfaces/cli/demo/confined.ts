@@ -7,12 +7,15 @@ import { ExecInput, type ExecRequest } from "../../../catalog/exec-input.ts";
 import { parseNetText } from "../../../catalog/network-text.ts";
 import { processPathInputs } from "../../../config/paths.ts";
 import type { CallRequest } from "../../../gate.ts";
+import { within } from "../../../sandbox/deadline.ts";
 import { DECOY, type Stage } from "./stage.ts";
 import { blocked, type CallStep, ran, stopped } from "./step.ts";
 
 const MIB = 1024 * 1024;
 /** Where a program of bash finds out whether it can reach somebody. Only ever run in a sandbox. */
 const DIAL = 'exec 3<>"/dev/tcp/$1/$2"';
+/** A machine whose name is asked of a name server that does not answer shows the demo without it. */
+const LOOKUP_MS_MAX = 2_000;
 const GREETING = "hello from outside";
 const FORK_BOMB = "bomb() { bomb | bomb & wait; }; bomb";
 
@@ -243,7 +246,9 @@ async function serveByName(): Promise<(Served & { readonly host: string }) | und
   const host = hostname().toLowerCase();
   try {
     parseNetText(host);
-    const { address } = await lookup(host, { family: 4 });
+    const found = await within(LOOKUP_MS_MAX, lookup(host, { family: 4 }));
+    if (found === undefined) return undefined;
+    const { address } = found;
     return { host, ...(await serve(address, (socket) => void socket.end(`${GREETING}\n`))) };
   } catch {
     return undefined; // it has no name, or the name is nobody's here
