@@ -251,6 +251,6 @@ async function serveByName(): Promise<(Served & { readonly host: string }) | und
     const { address } = found;
     return { host, ...(await serve(address, (socket) => void socket.end(`${GREETING}\n`))) };
   } catch {
-    return undefined; // it has no name, or the name is nobody's here
+    return undefined; // the name may not be allowed, `localhost` say, or is nobody's here
   }
 }
