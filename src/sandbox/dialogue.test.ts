@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Dialogue } from "./dialogue.ts";
 
 /** What it has given by now. */
-async function sofar<T>(promise: Promise<T>): Promise<T | "nothing"> {
+async function soFar<T>(promise: Promise<T>): Promise<T | "nothing"> {
   return await Promise.race([promise, sleep(5).then(() => "nothing" as const)]);
 }
 
@@ -20,19 +20,28 @@ for (const first of ["the launcher", "bubblewrap"]) {
     ];
     const [one, other] = first === "the launcher" ? speak : speak.toReversed();
     one?.();
-    assert.equal(await sofar(readyAs), "nothing");
+    assert.equal(await soFar(readyAs), "nothing");
     other?.();
-    assert.equal(await sofar(readyAs), "nothing", "there may be more digits to come");
+    assert.equal(await soFar(readyAs), "nothing", "there may be more digits to come");
     aside.write("0\n}\n");
     assert.equal(await readyAs, 47_110);
   });
 }
 
+test("half a line says nothing yet", async () => {
+  const channel = new PassThrough();
+  const { ended } = new Dialogue(channel);
+  channel.write("R\nZ1");
+  assert.equal(await soFar(ended), "nothing");
+  channel.write("37\n");
+  assert.equal(await ended, 137);
+});
+
 test("last words are waited for, until nobody speaks any more", async () => {
   const channel = new PassThrough();
   const dialogue = new Dialogue(channel);
   const heard = dialogue.lastWords().then(() => dialogue.startFailure?.errno);
-  assert.equal(await sofar(heard), "nothing");
+  assert.equal(await soFar(heard), "nothing");
   channel.end("X2\n");
   await once(channel, "close");
   assert.equal(await heard, "ENOENT");

@@ -71,8 +71,9 @@ export class Dialogue {
     );
   }
 
+  /** Whole lines: the rest of one may be on its way. */
   get #said(): string {
-    return this.#heard.join("\n");
+    return this.#heard.map((heard) => heard.slice(0, heard.lastIndexOf("\n") + 1)).join("");
   }
 
   /** Whatever was said is heard: an exit is often told before the last words are read. */

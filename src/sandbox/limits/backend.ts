@@ -28,7 +28,7 @@ export interface LimitGroup {
   holds(pid: number): boolean;
   /** Reads the limits and the membership back from the kernel. */
   evidence(pid: number): Readonly<Record<Limited, Control>>;
-  /** The tool is let in: processor time used until now built the sandbox, and is not the tool's. */
+  /** The tool is let in: processor time that the group used until now built the sandbox, and is not the tool's. */
   begin(): void;
   /** Which limit was met. */
   breached(): KilledBy | null;

@@ -85,6 +85,7 @@ reached(4 * @all . ' MiB at once') if @all == 48`),
   {
     id: "resources.cpu",
     title: "computes without end (here: 2 seconds of processor time)",
+    // Enough for perl to start under gVisor on a slow host, a third of what the program would use.
     limits: { cpuMs: 600 },
     ...CPU,
     mayDie: true,

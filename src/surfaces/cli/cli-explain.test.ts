@@ -15,3 +15,15 @@ it("exec --explain-seccomp says what was refused, in the result and in the recor
   const { json } = await desk.json(1, "exec", "--explain-seccomp", ...command);
   assert.deepEqual(json["denials"], [{ kind: "syscall", what: "unshare", why: reason }]);
 });
+
+it("why tells what ended a call from what it was only refused", async (test) => {
+  const desk = new Desk(test);
+  const script = "unshare --user true; exec sleep 20";
+  const { code } = await desk.run(["exec", "--time", "1s", "--explain-seccomp", "--", "sh", "-c", script]);
+  assert.equal(code, 124);
+  const { out } = await desk.expect(0, "why");
+  assert.match(out, /^✗ stopped/);
+  assert.match(out, /^ +why +ran longer than 1/m);
+  assert.match(out, /^ +denied +unshare: EPERM/m);
+  assert.doesNotMatch(out, /^ +why +unshare/m);
+});

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { Desk } from "./cli.fixture.ts";
+import { exitedAs } from "./report.ts";
 
 it("policy check reports every error, not the first alone", async (test) => {
   const desk = new Desk(test);
@@ -52,4 +53,17 @@ it("a command whose changes are refused did not simply run", async (test) => {
   );
   assert.match(err, /^✗ not applied {2}callgate\.exec/);
   assert.match(err, /but +nothing was applied: `.*\.github/);
+  const { out } = await desk.expect(0, "why");
+  assert.match(
+    out,
+    /^✗ not applied {2}callgate\.exec\n.*exited 0.*\n +why +nothing was applied: `.*\.github/,
+  );
+});
+
+it("changes are headed by what became of them, whatever kept them", () => {
+  for (const state of ["refused", "conflict", "failed"] as const)
+    assert.deepEqual(exitedAs(0, state), ["red", "✗ not applied"]);
+  assert.deepEqual(exitedAs(0, "applied"), ["green", "✓ ran"]);
+  assert.deepEqual(exitedAs(0, undefined), ["green", "✓ ran"]);
+  assert.deepEqual(exitedAs(3, "discarded"), ["yellow", "! exit 3"]);
 });

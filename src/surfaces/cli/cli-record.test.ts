@@ -251,7 +251,7 @@ describe("why", { concurrency: 4 }, () => {
     const desk = new Desk(test);
     const result = await call(desk, "sh", "-c", "exit 3");
     const { out } = await desk.expect(0, "why");
-    assert.match(out, /✓ ran {2}callgate\.exec\n.*exited 3/);
+    assert.match(out, /^! exit 3 {2}callgate\.exec\n.*exited 3/);
     const { json } = await desk.json(0, "why", result.call);
     assert.deepEqual([json["call"], json["outcome"]], [result.call, "exited"]);
   });

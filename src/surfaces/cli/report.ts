@@ -77,13 +77,7 @@ export function reportCall(terminal: Terminal, result: CallResult): void {
 
 function reportExited(terminal: Terminal, result: CallResult): void {
   const { paint } = terminal;
-  const clean = result.exitCode === 0;
-  const mark =
-    clean && result.changes?.state === "refused"
-      ? paint("red", "✗ not applied")
-      : clean
-        ? paint("green", "✓ ran")
-        : paint("yellow", `! exit ${result.exitCode}`);
+  const mark = paint(...exitedAs(result.exitCode, result.changes?.state));
   const enforced = Object.values(result.controls ?? {}).filter(
     (control) => control.state === "enforced",
   ).length;
@@ -100,6 +94,15 @@ function reportExited(terminal: Terminal, result: CallResult): void {
     const remedy = denial.remedy ?? (denial.kind === "limit" ? limitRemedy(denial, result.tool) : undefined);
     if (remedy !== undefined) line(terminal, "fix", remedy);
   }
+}
+
+/** How a call that came to its end is headed: where its changes are not in the tree, it did not simply run. */
+export function exitedAs(
+  exitCode: number | null,
+  changes: Changes["state"] | undefined,
+): ["green" | "yellow" | "red", string] {
+  if (exitCode !== 0) return ["yellow", `! exit ${exitCode}`];
+  return changes === undefined || changes === "applied" ? ["green", "✓ ran"] : ["red", "✗ not applied"];
 }
 
 /** Of the limit that stopped it. */

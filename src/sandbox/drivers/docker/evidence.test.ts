@@ -54,6 +54,16 @@ test("of a process that nothing confines, nothing is said to be enforced", { ski
   });
 });
 
+test("a reading from before the tool was let in is not the tool's", { skip }, async () => {
+  await inGroup(async (pid, end) => {
+    const watched = new ContainerLimits(pid, { ...DEFAULT_LIMITS, cpuMs: -1 }, () => true);
+    assert.equal(watched.breached(), "cpu", "any time is more than this limit");
+    watched.begin();
+    await end();
+    assert.deepEqual([watched.breached(), watched.usage().cpuMs], [null, null]);
+  });
+});
+
 test("the last reading is kept when the container is gone; a live one that cannot be read is a fault", {
   skip,
 }, async () => {

@@ -68,10 +68,11 @@ export class ContainerLimits implements LimitGroup {
   }
 
   begin(): void {
+    this.#kept = { ...this.#kept, breached: null, cpuMs: null }; // a reading of the building is not one of the tool
     try {
       this.#cpuMsBefore = this.#cpuMs() ?? 0;
-    } catch (error) {
-      if (!this.#hasEnded()) throw error;
+    } catch {
+      // what cannot be read now is the tool's, and is found by the watch
     }
   }
 

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import type { LogEntry } from "../../../audit/log.ts";
 import type { Caller } from "../../../contract/call.ts";
+import type { Changes } from "../../../contract/changes.ts";
 import { ERRORS, formatPlace, type GateErrorCode } from "../../../contract/errors.ts";
 import type { Denial } from "../../../contract/execution.ts";
 import type { CallId } from "../../../contract/ids.ts";
@@ -11,7 +12,7 @@ import { type CliContext, example, type GlobalOptions, globalOptions, projectOpt
 import { at, outcomeOf, textAt, textsAt, timeOf, toolOf } from "../entry-view.ts";
 import { callNamed, noSuchCall, openRecord, stateDirOf } from "../open-record.ts";
 import { labelled, paint, printJson } from "../output.ts";
-import { denialText } from "../report.ts";
+import { denialText, exitedAs } from "../report.ts";
 import { visible } from "../terminal.ts";
 import { remediesFor } from "../why-remedies.ts";
 
@@ -33,6 +34,10 @@ interface Account {
   readonly code: string | undefined;
   /** What happened, one line each. */
   readonly why: readonly string[];
+  /** Of a tool that came to its end. */
+  readonly exitCode?: number | null;
+  /** What became of staged writes. */
+  readonly changes?: Changes["state"];
   /** What it was not let do while it ran, one line each. */
   readonly denied: readonly string[];
   /** Policies that decided; text and place as they are now, where they are still there. */
@@ -87,7 +92,8 @@ async function accountOf(
     time: timeOf(end ?? asked),
     code,
     why: reasonsOf(asked, end),
-    denied: outcome === "exited" ? denialsOf(end) : [],
+    ...endingOf(end),
+    denied: denialsOf(end).flatMap((denial) => (stopped(end, denial) ? [] : [denialText(denial)])),
     ...known,
     unenforced: unenforcedIn(find("opened")),
     remedies: remediesFor({ tool, outcome, code, killedBy: end && textAt(end, "killedBy"), policies }),
@@ -111,20 +117,40 @@ function reasonsOf(asked: JsonObject, end: JsonObject | undefined): readonly str
     const message = textAt(end, "message");
     return at(asked, "decision", "effect") === "forbid" && reasons.length > 0 ? reasons : [message];
   }
-  return [outcomeOf(end), ...(outcomeName(end) === "exited" ? [] : denialsOf(end))];
+  const unmade = textAt(end, "changes", "reason");
+  return [
+    outcomeOf(end),
+    ...(unmade === "" ? [] : [`nothing was applied: ${unmade}`]),
+    ...denialsOf(end).flatMap((denial) => (stopped(end, denial) ? [denialText(denial)] : [])),
+  ];
 }
 
-function denialsOf(end: JsonObject | undefined): readonly string[] {
+function endingOf(end: JsonObject | undefined): Pick<Account, "exitCode" | "changes"> {
+  if (end === undefined || outcomeName(end) !== "exited") return {};
+  const exitCode = at(end, "exitCode");
+  const changes = textAt(end, "changes", "state");
+  return {
+    exitCode: typeof exitCode === "number" ? exitCode : null,
+    ...(changes === "" ? {} : { changes: changes as Changes["state"] }),
+  };
+}
+
+function denialsOf(end: JsonObject | undefined): readonly Denial[] {
   const denials = end && at(end, "denials");
   return Array.isArray(denials) ? denials.filter(isJsonObject).map(recordedDenial) : [];
 }
 
-function recordedDenial(denial: JsonObject): string {
-  return denialText({
+function recordedDenial(denial: JsonObject): Denial {
+  return {
     kind: textAt(denial, "kind") as Denial["kind"],
     what: textAt(denial, "what"),
     why: textAt(denial, "why"),
-  });
+  };
+}
+
+/** Whether it is the limit that ended the call: of everything else the tool was told, and went on. */
+function stopped(end: JsonObject | undefined, { kind, what }: Denial): boolean {
+  return kind === "limit" && end !== undefined && what === textAt(end, "killedBy");
 }
 
 function unenforcedIn(opened: JsonObject | undefined): readonly string[] {
@@ -170,7 +196,7 @@ async function policiesNow(
 function asText(account: Account): string {
   const { outcome, tool, why, denied, policies, near, policiesChanged, remedies, unenforced } = account;
   const said: Readonly<Record<string, string>> = {
-    exited: paint("green", "✓ ran"),
+    exited: paint(...exitedAs(account.exitCode ?? null, account.changes)),
     running: paint("yellow", "! running"),
     killed: paint("red", "✗ stopped"),
     unstarted: paint("red", "✗ not run"),

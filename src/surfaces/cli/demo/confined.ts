@@ -12,6 +12,7 @@ import { blocked, type CallStep, ran, stopped } from "./step.ts";
 const MIB = 1024 * 1024;
 /** Where a program of bash finds out whether it can reach somebody. Only ever run in a sandbox. */
 const DIAL = 'exec 3<>"/dev/tcp/$1/$2"';
+const NETWORK_NEEDS = "networks need a compiler: install gcc and libc6-dev, then `npm run setup`";
 const GREETING = "hello from outside";
 const FORK_BOMB = "bomb() { bomb | bomb & wait; }; bomb";
 
@@ -98,7 +99,7 @@ function namedSteps({ named }: Listener): readonly CallStep[] {
       id: "egress-named",
       asked: `connect ${host}:${port}, with --net`,
       request: call(host, String(port)),
-      needs: "a compiler, for what networks need: install gcc and libc6-dev, then `npm run setup`",
+      needsForNetwork: NETWORK_NEEDS,
       expect: ran(({ stdout }) =>
         stdout.trim() === GREETING ? "the one host that is named, and no other" : undefined,
       ),
@@ -107,7 +108,7 @@ function namedSteps({ named }: Listener): readonly CallStep[] {
       id: "egress-unnamed",
       asked: "connect example.com:443, likewise",
       request: call("example.com", "443"),
-      needs: "the same",
+      needsForNetwork: NETWORK_NEEDS,
       expect: ({ exitCode, stdout, denials }) => {
         const denial = denials.find(({ kind, what }) => kind === "egress" && what === "example.com");
         if (exitCode === 0 || stdout !== "" || denial === undefined) return undefined;

@@ -4,7 +4,7 @@ import type { Receipt } from "../../../contract/record.ts";
 import type { CallResult } from "../../../contract/result.ts";
 import type { CallRequest, Gate } from "../../../gate.ts";
 
-/** What became of one step. `skipped`: a program is missing here. `wrong`: something else than what should. */
+/** What became of one step. `skipped`: something is missing here. `wrong`: something else than what should. */
 export type Verdict =
   | "ran"
   | "refused"
@@ -45,8 +45,10 @@ export interface CallStep {
   readonly asked: string;
   readonly request: CallRequest;
   readonly expect: (result: CallResult) => Expected | Promise<Expected>;
-  /** What brings the program, where a machine may lack it. */
+  /** The package that brings the program, where a machine may lack it. */
   readonly needs?: string;
+  /** What brings networks, of a step that has one. */
+  readonly needsForNetwork?: string;
 }
 
 export interface Called {
@@ -70,6 +72,9 @@ export async function callStep(gate: Gate, step: CallStep, signal: AbortSignal):
   if (step.needs !== undefined && cannotStart(result)) {
     return { finding: { ...line, verdict: "skipped", happened: step.needs }, receipt: null };
   }
+  if (step.needsForNetwork !== undefined && hasNoNetwork(result)) {
+    return { finding: { ...line, verdict: "skipped", happened: step.needsForNetwork }, receipt: null };
+  }
   const expected = await step.expect(result);
   const became = expected ?? { verdict: "wrong" as const, happened: describe(result) };
   return { finding: { ...line, ...became }, receipt: result.receipt };
@@ -80,15 +85,15 @@ function callOf(result: CallResult): NonNullable<Finding["call"]> {
   return { id, outcome, exitCode, killedBy, code: error?.code ?? null, policies: decision.policies };
 }
 
-const LACKING: ReadonlySet<string> = new Set([
-  "ERR_COMMAND_START",
-  "ERR_SANDBOX_START",
-  "ERR_CONTROL_UNAVAILABLE",
-]);
-
-/** The program is not here, or lies where the sandbox's user cannot go; or what a network is made with is not here. */
+/** The program is not here, or lies where the sandbox's user cannot go. */
 function cannotStart({ outcome, error }: CallResult): boolean {
-  return outcome === "unstarted" && LACKING.has(error?.code ?? "");
+  return (
+    outcome === "unstarted" && (error?.code === "ERR_COMMAND_START" || error?.code === "ERR_SANDBOX_START")
+  );
+}
+
+function hasNoNetwork({ outcome, error }: CallResult): boolean {
+  return outcome === "unstarted" && error?.code === "ERR_CONTROL_UNAVAILABLE";
 }
 
 function describe({ outcome, exitCode, killedBy, error, stderr }: CallResult): string {
