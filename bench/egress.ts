@@ -20,7 +20,7 @@ const NAME = "stream.test";
 const ROUNDS = 9;
 const MEBIBYTES = 400;
 const CALLERS = 8;
-/** How often in the last part it is looked at what is held: growth that goes on is seen by that. */
+/** How often in the last part it is looked at what is held: growth that goes on can be seen by that. */
 const LOOKS = 4;
 const SECONDS = Number(process.env["SECONDS"] ?? 30);
 const FORMAT = "%{speed_download} %{time_starttransfer} %{time_namelookup} %{http_code}\\n";

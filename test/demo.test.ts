@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { connect, type Socket } from "node:net";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { newCallId } from "../src/contract/ids.ts";
 import type { CallResult } from "../src/contract/result.ts";
 import type { Gate } from "../src/gate.ts";
-import { addressInHosts } from "../src/surfaces/cli/demo/confined.ts";
+import { addressInHosts, listen } from "../src/surfaces/cli/demo/confined.ts";
 import type { Stage } from "../src/surfaces/cli/demo/stage.ts";
 import {
   blocked,
@@ -24,10 +26,9 @@ import { type Summary, sumUp } from "../src/surfaces/cli/demo/summary.ts";
 const CALLGATE = join(import.meta.dirname, "../bin/callgate.js");
 
 /** Only a machine whose own name has an address has them, and the demo is right to leave them out elsewhere. */
-function namedSteps(): Record<string, readonly [verdict: Verdict, why?: string]> {
-  const host = hostname().toLowerCase();
-  const hosts = readFileSync("/etc/hosts", "utf8");
-  if (host === "localhost" || addressInHosts(host, hosts) === undefined) {
+async function namedSteps(): Promise<Record<string, readonly [verdict: Verdict, why?: string]>> {
+  await using listener = await listen();
+  if (listener.named === undefined) {
     console.error("SKIPPED: two steps of the demo, since /etc/hosts does not know this machine's name");
     return {};
   }
@@ -56,7 +57,7 @@ const EXPECTED: Readonly<Record<string, readonly [verdict: Verdict, why?: string
   "egress-internet": ["blocked", "exited 1"],
   "egress-metadata": ["blocked", "exited 1"],
   "egress-loopback": ["blocked", "exited 1"],
-  ...namedSteps(),
+  ...(await namedSteps()),
   "write-system": ["blocked", "exited 1"],
   "write-workspace": ["blocked", "exited 1"],
   "write-hook": ["blocked", "exited 1"],
@@ -138,6 +139,21 @@ describe("callgate demo", () => {
     assert.equal(addressInHosts("other", text), "10.0.0.7");
     assert.equal(addressInHosts("local", text), undefined);
     assert.equal(addressInHosts("here", text), undefined);
+  });
+
+  it("greets by the name that its hosts file gives a loopback address, and ends whoever else holds the line", async () => {
+    const host = hostname().toLowerCase();
+    const address = addressInHosts(host, readFileSync("/etc/hosts", "utf8"));
+    let stranger: Socket | undefined;
+    {
+      await using listener = await listen();
+      const isPlain = /^[a-z][a-z0-9-]*$/.test(host) && host !== "localhost" && address?.startsWith("127.");
+      if (isPlain) assert.equal(listener.named?.host, host);
+      stranger = connect({ port: listener.port, host: "127.0.0.1", allowHalfOpen: true });
+      stranger.on("error", () => undefined);
+      await once(stranger, "connect");
+    }
+    stranger.destroy();
   });
 
   it("goes as it should, step by step, and leaves nothing behind", async () => {

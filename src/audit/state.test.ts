@@ -203,7 +203,9 @@ for (const mode of ["inline", "worker"]) {
        const { verifyLog } = await import(${JSON.stringify(join(import.meta.dirname, "verify.ts"))});
        const big = { ...note("big"), payloads: { input: Buffer.alloc(4_000_000, "x") } };
        const first = await told(log.append([note("small")]));
-       const second = await told(log.append([note("with it"), big], { keepPayloads: true }));
+       // The database's own, and not the checkpoint's.
+       const second = await log.append([note("with it"), big], { keepPayloads: true })
+         .then(() => "done", ({ code, message }) => message.includes("callgate.db") ? code : message);
        rmSync(stateDir + "/filler");
        const third = await told(log.append([note("small again")]));
        const closed = await told(log.close());

@@ -65,7 +65,7 @@ describe("the life of a sandbox", () => {
     assert.ok(performance.now() - started < 3 * CLEAR_MS_MAX);
   });
 
-  test("a limit that building met does not end the tool", async () => {
+  test("processor time that building took does not end the tool", async () => {
     let met: "cpu" | null = "cpu";
     const group = Object.assign(new RlimitBackend().create(), {
       begin: () => {

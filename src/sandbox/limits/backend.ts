@@ -30,7 +30,7 @@ export interface LimitGroup {
   evidence(pid: number): Readonly<Record<Limited, Control>>;
   /** The tool is let in: processor time that the group used until now built the sandbox, and is not the tool's. */
   begin(): void;
-  /** Which limit was met. */
+  /** Which limit was met: processor time since `begin`, memory and processes since the group was made. */
   breached(): KilledBy | null;
   /** Processor time since `begin`; memory since the group was made. */
   usage(): { readonly cpuMs: number | null; readonly memoryBytesMax: number | null };

@@ -65,7 +65,8 @@ describe(`limits name themselves, by ${detectLimits().name}`, () => {
     const spin = async (): Promise<void> => {
       const argv = ["-e", "<STDIN>; 1 while times < 0.5"];
       const child = spawn("perl", argv, { stdio: ["pipe", "ignore", "ignore"] });
-      await group.of.enter(child.pid ?? 0);
+      assert.ok(child.pid !== undefined); // 0 would be this process
+      await group.of.enter(child.pid);
       child.stdin.end("\n");
       await once(child, "exit");
     };

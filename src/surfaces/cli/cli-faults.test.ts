@@ -28,9 +28,14 @@ it("says why a tool is not there: no configuration, no trust, no manifest", asyn
 
 it("a number of processors that is none is told as it was written", async (test) => {
   const desk = new Desk(test);
-  for (const text of ["0", "0.001", "1025", "99999", "two", "-1"]) {
+  for (const text of ["0", "0.001", "0.0155", ".5", "1025", "99999", "two", "-1"]) {
     const { err } = await desk.expect(64, "exec", `--cpus=${text}`, "--", "true");
-    assert.ok(err.includes(`\`--cpus ${text}\` is not a number of processors from 0.01 to 1024`), err);
+    assert.ok(
+      err.includes(
+        `\`--cpus ${text}\` is not a number of processors from 0.01 to 1024 with at most three decimals`,
+      ),
+      err,
+    );
   }
 });
 

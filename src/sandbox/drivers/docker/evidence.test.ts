@@ -59,6 +59,8 @@ test("a reading from before the tool was let in is not the tool's", { skip }, as
     const watched = new ContainerLimits(pid, { ...DEFAULT_LIMITS, cpuMs: -1 }, () => true);
     assert.equal(watched.breached(), "cpu", "any time is more than this limit");
     watched.begin();
+    assert.equal(watched.usage().cpuMs, 0);
+    watched.begin();
     await end();
     assert.deepEqual([watched.breached(), watched.usage().cpuMs], [null, null]);
   });

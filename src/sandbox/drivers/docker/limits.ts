@@ -68,7 +68,9 @@ export class ContainerLimits implements LimitGroup {
   }
 
   begin(): void {
-    this.#kept = { ...this.#kept, breached: null, cpuMs: null }; // a reading of the building is not one of the tool
+    // Time that was read while it was being built is not the tool's. What was killed by then stays killed.
+    const { breached, ...kept } = this.#kept;
+    this.#kept = { ...kept, breached: breached === "cpu" ? null : breached, cpuMs: null };
     try {
       this.#cpuMsBefore = this.#cpuMs() ?? 0;
     } catch {

@@ -137,7 +137,7 @@ function thousandths(text: string): number {
   if (milli >= CPUS_MILLI_MIN && milli <= CPUS_MILLI_MAX) return milli;
   throw new GateError(
     "ERR_USAGE",
-    `\`--cpus ${text}\` is not a number of processors from ${CPUS_MILLI_MIN / 1000} to ${CPUS_MILLI_MAX / 1000}`,
+    `\`--cpus ${text}\` is not a number of processors from ${CPUS_MILLI_MIN / 1000} to ${CPUS_MILLI_MAX / 1000} with at most three decimals`,
     { remedy: "write it as `0.5` or `2`" },
   );
 }

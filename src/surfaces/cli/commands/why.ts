@@ -117,7 +117,8 @@ function reasonsOf(asked: JsonObject, end: JsonObject | undefined): readonly str
     const message = textAt(end, "message");
     return at(asked, "decision", "effect") === "forbid" && reasons.length > 0 ? reasons : [message];
   }
-  const unmade = textAt(end, "changes", "reason");
+  // Where the tool itself failed, that says enough.
+  const unmade = textAt(end, "changes", "state") === "discarded" ? "" : textAt(end, "changes", "reason");
   return [
     outcomeOf(end),
     ...(unmade === "" ? [] : [`nothing was applied: ${unmade}`]),

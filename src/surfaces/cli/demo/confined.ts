@@ -6,6 +6,7 @@ import { ExecInput, type ExecRequest } from "../../../catalog/exec-input.ts";
 import { parseNetText } from "../../../catalog/network-text.ts";
 import { processPathInputs } from "../../../config/paths.ts";
 import type { CallRequest } from "../../../gate.ts";
+import { nativeProgram } from "../../../sandbox/native.ts";
 import { DECOY, type Stage } from "./stage.ts";
 import { blocked, type CallStep, ran, stopped } from "./step.ts";
 
@@ -88,6 +89,7 @@ function dialSteps(listener: Listener): readonly CallStep[] {
 function namedSteps({ named }: Listener): readonly CallStep[] {
   if (named === undefined) return [];
   const { host, port } = named;
+  const needs = nativeProgram("guard") === undefined ? { needsForNetwork: NETWORK_NEEDS } : {};
   const call = (...to: [string, string]): CallRequest =>
     exec({
       command: ["bash", "-c", `${DIAL} && cat <&3`, "dial", ...to],
@@ -99,7 +101,7 @@ function namedSteps({ named }: Listener): readonly CallStep[] {
       id: "egress-named",
       asked: `connect ${host}:${port}, with --net`,
       request: call(host, String(port)),
-      needsForNetwork: NETWORK_NEEDS,
+      ...needs,
       expect: ran(({ stdout }) =>
         stdout.trim() === GREETING ? "the one host that is named, and no other" : undefined,
       ),
@@ -108,7 +110,7 @@ function namedSteps({ named }: Listener): readonly CallStep[] {
       id: "egress-unnamed",
       asked: "connect example.com:443, likewise",
       request: call("example.com", "443"),
-      needsForNetwork: NETWORK_NEEDS,
+      ...needs,
       expect: ({ exitCode, stdout, denials }) => {
         const denial = denials.find(({ kind, what }) => kind === "egress" && what === "example.com");
         if (exitCode === 0 || stdout !== "" || denial === undefined) return undefined;
@@ -227,8 +229,11 @@ interface Served {
 }
 
 async function serve(host: string, greet: (socket: Socket) => void): Promise<Served> {
+  const sockets = new Set<Socket>();
   const server: Server = createServer((socket) => {
     socket.on("error", () => undefined); // whoever connected broke off
+    socket.on("close", () => sockets.delete(socket));
+    sockets.add(socket.resume());
     greet(socket);
   });
   await new Promise<void>((done, failed) => {
@@ -236,7 +241,13 @@ async function serve(host: string, greet: (socket: Socket) => void): Promise<Ser
   });
   const address = server.address();
   const port = typeof address === "object" && address !== null ? address.port : 0;
-  return { port, close: () => new Promise<void>((done) => server.close(() => done())) };
+  const close = (): Promise<void> =>
+    new Promise((done) => {
+      server.close(() => done());
+      // Whoever else found the port does not keep the demo from ending.
+      for (const socket of sockets) socket.destroy();
+    });
+  return { port, close };
 }
 
 /** An IPv4 address of `host` in a hosts(5) file. No name server is asked: it may be slow, or add a domain of its own. */
