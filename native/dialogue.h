@@ -1,4 +1,5 @@
-/* What the launcher says of itself, one line each on its control socket: src/sandbox/dialogue.ts reads them. */
+/* What the launcher says of itself, one line each on its control socket: src/sandbox/dialogue.ts reads them. `number`
+ * is here since it ends by saying so. */
 #pragma once
 #include <errno.h>
 #include <stdarg.h>

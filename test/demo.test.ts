@@ -143,7 +143,7 @@ describe("callgate demo", () => {
 
   it("greets by the name that its hosts file gives a loopback address, and ends whoever else holds the line", {
     timeout: 20_000,
-  }, async () => {
+  }, async (t) => {
     const host = hostname().toLowerCase();
     const address = addressInHosts(host, readFileSync("/etc/hosts", "utf8"));
     let stranger: Socket | undefined;
@@ -151,7 +151,8 @@ describe("callgate demo", () => {
       await using listener = await listen();
       const isPlain = /^[a-z][a-z0-9-]*$/.test(host) && host !== "localhost" && address?.startsWith("127.");
       if (isPlain) assert.equal(listener.named?.host, host);
-      if (listener.named === undefined || address === undefined) return;
+      if (listener.named === undefined || address === undefined)
+        return t.skip("SKIPPED: /etc/hosts does not know this machine's name");
       stranger = connect({ port: listener.named.port, host: address, allowHalfOpen: true });
       stranger.on("error", () => undefined);
       await once(stranger, "connect");
@@ -269,10 +270,22 @@ describe("a step of the demo", () => {
   };
 
   /** What the demo makes of a step whose call came out like this. */
-  async function verdictOf(result: CallResult, expect: CallStep["expect"], needs?: string): Promise<Finding> {
+  async function verdictOf(
+    result: CallResult,
+    expect: CallStep["expect"],
+    needs?: string,
+    needsForNetwork?: string,
+  ): Promise<Finding> {
     const gate = { call: async () => result } as unknown as Gate;
     const request = { tool: result.tool, input: {} };
-    const step = { id: "a-step", asked: "", request, expect, ...(needs === undefined ? {} : { needs }) };
+    const step = {
+      id: "a-step",
+      asked: "",
+      request,
+      expect,
+      ...(needs && { needs }),
+      ...(needsForNetwork && { needsForNetwork }),
+    };
     return (await callStep(gate, step, new AbortController().signal)).finding;
   }
 
@@ -306,5 +319,10 @@ describe("a step of the demo", () => {
     assert.equal((await verdictOf(unstarted, expect, "install ripgrep")).verdict, "skipped");
     assert.equal((await verdictOf(unstarted, expect)).verdict, "wrong");
     assert.equal((await verdictOf(permitted, expect, "install ripgrep")).verdict, "ran");
+    const error = { code: "ERR_CONTROL_UNAVAILABLE", message: "no network" };
+    const networkless: CallResult = { ...unstarted, error };
+    assert.equal((await verdictOf(networkless, expect, undefined, "install gcc")).verdict, "skipped");
+    assert.equal((await verdictOf(networkless, expect, "install ripgrep")).verdict, "wrong");
+    assert.equal((await verdictOf(permitted, expect, undefined, "install gcc")).verdict, "ran");
   });
 });

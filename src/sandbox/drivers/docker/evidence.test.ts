@@ -16,20 +16,23 @@ const backend = detectLimits();
 const skip = backend.name === "rlimit" ? "no cgroup is writable here" : false;
 
 /** A process that nothing confines, in a cgroup of its own without limits. */
-async function inGroup(work: (pid: number, end: () => Promise<void>) => Promise<void> | void): Promise<void> {
+async function inGroup(
+  work: (pid: number, end: () => Promise<void>, group: LimitGroup) => Promise<void> | void,
+): Promise<void> {
   const stdio = Array.from({ length: 8 }, () => "pipe" as const);
   const child: ChildProcess = spawn("sleep", ["30"], { stdio });
   const group: LimitGroup = backend.create();
   const end = async (): Promise<void> => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill("SIGKILL");
-    await once(child, "exit");
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill("SIGKILL");
+      await once(child, "exit");
+    }
     await group.remove();
   };
   try {
     const pid = child.pid ?? 0;
     await group.enter(pid);
-    await work(pid, end);
+    await work(pid, end, group);
   } finally {
     await end();
   }
@@ -63,6 +66,25 @@ test("a reading from before the tool was let in is not the tool's", { skip }, as
     watched.begin();
     await end();
     assert.deepEqual([watched.breached(), watched.usage().cpuMs], [null, null]);
+  });
+});
+
+test("what was killed by memory before the tool was let in stays killed", { skip }, async (t) => {
+  await inGroup(async (pid, end, group) => {
+    if (!group.enforces.has("memory")) return t.skip("SKIPPED: no memory cgroup is writable here");
+    const watched = new ContainerLimits(pid, DEFAULT_LIMITS, () => true);
+    group.limit({ ...DEFAULT_LIMITS, memoryBytes: 16 * 1024 * 1024 });
+    const greedy = spawn("perl", ["-e", "<STDIN>; my $x = 'a' x 100_000_000"], {
+      stdio: ["pipe", "ignore", "ignore"],
+    });
+    assert.ok(greedy.pid !== undefined);
+    await group.enter(greedy.pid);
+    greedy.stdin.end("\n");
+    await once(greedy, "exit");
+    assert.equal(watched.breached(), "memory");
+    watched.begin();
+    await end();
+    assert.equal(watched.breached(), "memory");
   });
 });
 
